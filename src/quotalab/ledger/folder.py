@@ -1,0 +1,111 @@
+"""The run folder: where things lie in it, and `run.json`, which says what the run was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from quotalab.errors import RunFolderError
+
+__all__ = ["RunDescription", "RunFolder"]
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """`run.json`: every input of a run. Times in nanoseconds since 1970 UTC."""
+
+    scenario: str
+    provider: str
+    traffic: str | None
+    policy: str | None
+    seed: int | None
+    clock: str
+    transport: str
+    users: int
+    start_ns: int
+    span_ns: int
+    settings: tuple[str, ...]
+    command: tuple[str, ...]
+    inputs: Mapping[str, str]
+    """Name of each input file under `inputs/` -> SHA-256 of its bytes."""
+    versions: Mapping[str, str]
+    complete: bool = False
+    """Whether the run came to its end; a run that was cut is judged up to the cut."""
+    ended_ns: int | None = None
+    wall_s: float | None = None
+    """Real seconds, the simulation alone."""
+    ledger_sha256: str | None = None
+    schema: int = field(default=_SCHEMA)
+
+
+class RunFolder:
+    """Paths of a run folder, and its description."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.inputs = path / "inputs"
+        self.figures = path / "figures"
+        self.verdict = path / "verdict.json"
+        self.report = path / "report.html"
+        self.junit = path / "junit.xml"
+        self._run = path / "run.json"
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """Make a new run folder; one that is there already and not empty is refused."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise RunFolderError(f"{path}: is not empty; a run needs a folder of its own (another --out)")
+            folder = cls(path)
+            folder.inputs.mkdir()
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be made: {error.strerror or error}") from error
+        return folder
+
+    def write_input(self, name: str, content: str) -> str:
+        """Keep an input as `inputs/name`; returns its SHA-256."""
+        data = content.encode()
+        (self.inputs / name).write_bytes(data)
+        return hashlib.sha256(data).hexdigest()
+
+    def read_input(self, name: str) -> Any:
+        """The JSON document `inputs/name`."""
+        return self._json(self.inputs / name)
+
+    def write_description(self, description: RunDescription) -> None:
+        """Write `run.json`, whole or not at all."""
+        part = self._run.with_suffix(".part")
+        part.write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
+        part.rename(self._run)
+
+    def description(self) -> RunDescription:
+        """Read `run.json`; raises `RunFolderError` when this is no run folder."""
+        document = self._json(self._run)
+        if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+            raise RunFolderError(f"{self._run}: schema must be {_SCHEMA}")
+        try:
+            description = RunDescription(**document)
+        except TypeError as error:
+            raise RunFolderError(f"{self._run}: {str(error).partition('() ')[2] or error}") from error
+        return replace(description, settings=tuple(description.settings), command=tuple(description.command))
+
+    def _json(self, path: Path) -> Any:
+        if not self.path.is_dir():
+            raise RunFolderError(f"{self.path}: there is no such run folder")
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunFolderError(
+                f"{self.path}: is not a run folder: it has no {path.relative_to(self.path)}"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunFolderError(f"{path}: cannot be read: {error}") from error
+        except json.JSONDecodeError as error:
+            raise RunFolderError(f"{path}: is not JSON: {error}") from error

@@ -1,0 +1,111 @@
+"""Reading the ledger back: Parquet where the run ended well, else the streams, up to a torn tail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from quotalab.errors import RunFolderError
+from quotalab.ledger.schema import SCHEMAS
+
+__all__ = ["LedgerTables", "compact", "read_ledger"]
+
+
+@dataclass(frozen=True)
+class LedgerTables:
+    """The three tables in order of `seq`, and whether a stream among them was cut off."""
+
+    calls: pa.Table
+    operations: pa.Table
+    events: pa.Table
+    torn: bool
+
+
+def read_ledger(folder: Path) -> LedgerTables:
+    """The ledger of a run folder; a stream that was cut off is read up to its last whole batch.
+
+    Raises `RunFolderError` when a table is missing or is not a ledger's.
+    """
+    tables: dict[str, pa.Table] = {}
+    torn = False
+    for table, schema in SCHEMAS.items():
+        parquet = folder / f"{table}.parquet"
+        if parquet.exists():
+            tables[table] = _conform(_read_parquet(parquet), schema, parquet)
+            continue
+        parts = sorted(folder.glob(f"{table}.*.arrows"))
+        if not parts:
+            raise RunFolderError(
+                f"{folder}: has no {table} table: neither {parquet.name} nor {table}.*.arrows"
+            )
+        batches: list[pa.RecordBatch] = []
+        for part in parts:
+            whole, part_torn = _read_stream(part, schema)
+            batches += whole
+            torn = torn or part_torn
+        tables[table] = pa.Table.from_batches(batches, schema=schema)
+        if len(parts) > 1:
+            tables[table] = tables[table].sort_by("seq")
+    return LedgerTables(**tables, torn=torn)
+
+
+def compact(folder: Path, tables: LedgerTables) -> None:
+    """Write the tables as Parquet and remove the streams, so that no moment is without a whole copy."""
+    for table in SCHEMAS:
+        part = folder / f"{table}.parquet.part"
+        pq.write_table(getattr(tables, table), part, compression="zstd")
+        part.rename(folder / f"{table}.parquet")
+    for stream in folder.glob("*.arrows"):
+        stream.unlink()
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, memory_map=True)
+    except (pa.ArrowException, OSError) as error:
+        raise RunFolderError(f"{path}: is not a readable Parquet file: {_first_line(error)}") from error
+
+
+def _conform(table: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
+    missing = [name for name in schema.names if name not in table.schema.names]
+    if missing:
+        raise RunFolderError(
+            f"{path}: is no {path.stem} table of a ledger: it lacks the column {missing[0]!r}"
+        )
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise RunFolderError(f"{path}: a column is of another type: {_first_line(error)}") from error
+
+
+def _read_stream(path: Path, schema: pa.Schema) -> tuple[list[pa.RecordBatch], bool]:
+    """The whole batches of a stream, and whether it ends before its end-of-stream mark."""
+    batches: list[pa.RecordBatch] = []
+    try:
+        with pa.OSFile(str(path)) as file:
+            reader = pa.ipc.open_stream(file)
+            if not reader.schema.equals(schema):
+                raise RunFolderError(f"{path}: was written with other columns than this version's")
+            while True:
+                batch = reader.read_next_batch()
+                batch.validate()
+                batches.append(batch)
+    except StopIteration:
+        return batches, not _ends_well(path)
+    except (pa.ArrowException, OSError, EOFError):
+        return batches, True
+
+
+def _ends_well(path: Path) -> bool:
+    """A finished stream ends with a continuation mark and a length of zero (Arrow columnar format, IPC)."""
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - 8))
+        return file.read() == b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,179 @@
+"""The columns of the ledger's three tables.
+
+Times are nanoseconds since 1970-01-01 UTC. Columns marked "keyed hash" hold a BLAKE2b hash under the
+run's own key: equal values are equal there, and nothing leads back to a token or a path.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+__all__ = ["CALLS", "EVENTS", "OPERATIONS", "OUTCOMES", "SCHEMAS", "Call", "Event", "OAuthFacts", "Operation"]
+
+_TIME = pa.timestamp("ns", tz="UTC")
+_BY_LIMIT_TEXT = pa.map_(pa.string(), pa.string())
+_BY_LIMIT_COUNT = pa.map_(pa.string(), pa.int64())
+
+OAUTH = pa.struct(
+    [
+        ("grant_type", pa.string()),
+        ("response_type", pa.string()),
+        ("pkce_method", pa.string()),
+        ("state", pa.string()),  # keyed hash
+        ("code", pa.string()),  # keyed hash
+        ("refresh_token", pa.string()),  # keyed hash of the one presented
+        ("issued_token", pa.string()),  # keyed hash of the access token given
+        ("issued_refresh_token", pa.string()),  # keyed hash
+        ("redirect_uri", pa.string()),
+        ("scopes_asked", pa.string()),  # as sent, space between
+        ("scopes_granted", pa.string()),
+    ]
+)
+
+CALLS = pa.schema(
+    [
+        ("seq", pa.int64()),  # order of arrival over all tables of one process
+        ("sent", _TIME),  # when it left its sender, as far as the network model knows; else as `at`
+        ("at", _TIME),  # when it reached the sandbox and was decided
+        ("done", _TIME),  # when its answer reached the sender
+        ("kind", pa.string()),  # api, authorize, token, revoke, introspect, metadata
+        ("actor", pa.string()),  # app, browser
+        ("client_id", pa.string()),
+        ("person", pa.string()),
+        ("tenant", pa.string()),
+        ("ip", pa.string()),
+        ("token", pa.string()),  # keyed hash
+        ("method", pa.string()),
+        ("route", pa.string()),  # the route's name in the profile; null: unknown to it
+        ("path", pa.string()),
+        ("target", pa.string()),  # keyed hash of method, path, query and body
+        ("status", pa.int16()),
+        ("error", pa.string()),
+        ("cost", pa.int64()),
+        ("limit", pa.string()),  # the limit that refused the call
+        ("retry_after_ns", pa.int64()),  # promised, counted from `at`
+        ("keys", _BY_LIMIT_TEXT),  # what each limit counted the call under
+        ("charges", _BY_LIMIT_COUNT),
+        ("remaining", _BY_LIMIT_COUNT),
+        ("operation", pa.string()),
+        ("request_id", pa.string()),
+        ("idempotency_key", pa.string()),  # keyed hash
+        ("scopes_needed", pa.string()),
+        ("oauth", OAUTH),
+        ("fault", pa.string()),
+        ("request_headers", pa.string()),  # redacted JSON
+        ("response_headers", pa.string()),  # redacted JSON
+        ("bytes", pa.int64()),  # of the answer's body
+    ]
+)
+
+OUTCOMES = ("done", "stale", "declined", "failed", "abandoned")
+
+OPERATIONS = pa.schema(
+    [
+        ("seq", pa.int64()),
+        ("operation", pa.string()),  # unique in the run
+        ("person", pa.string()),
+        ("name", pa.string()),
+        ("planned", _TIME),
+        ("started", _TIME),
+        ("ended", _TIME),
+        ("deadline", _TIME),
+        ("outcome", pa.string()),  # one of OUTCOMES
+        ("error", pa.string()),
+        ("calls", pa.int64()),
+    ]
+)
+
+EVENTS = pa.schema(
+    [
+        ("seq", pa.int64()),
+        ("at", _TIME),
+        (
+            "what",
+            pa.string(),
+        ),  # consent-given, consent-denied, tokens-issued, token-refused, unknown-route, ...
+        ("who", pa.string()),
+        ("details", pa.string()),  # JSON object
+    ]
+)
+
+SCHEMAS = {"calls": CALLS, "operations": OPERATIONS, "events": EVENTS}
+
+
+class OAuthFacts(NamedTuple):
+    """The `oauth` struct of a call to an OAuth endpoint."""
+
+    grant_type: str | None = None
+    response_type: str | None = None
+    pkce_method: str | None = None
+    state: str | None = None
+    code: str | None = None
+    refresh_token: str | None = None
+    issued_token: str | None = None
+    issued_refresh_token: str | None = None
+    redirect_uri: str | None = None
+    scopes_asked: str | None = None
+    scopes_granted: str | None = None
+
+
+class Call(NamedTuple):
+    """A row of `calls`, in the columns' order; the writer adds `seq`."""
+
+    sent: int
+    at: int
+    done: int
+    kind: str
+    actor: str
+    client_id: str | None
+    person: str | None
+    tenant: str | None
+    ip: str | None
+    token: str | None
+    method: str
+    route: str | None
+    path: str
+    target: str
+    status: int
+    error: str | None
+    cost: int
+    limit: str | None
+    retry_after_ns: int | None
+    keys: tuple[tuple[str, str], ...]
+    charges: tuple[tuple[str, int], ...]
+    remaining: tuple[tuple[str, int], ...]
+    operation: str | None
+    request_id: str | None
+    idempotency_key: str | None
+    scopes_needed: str | None
+    oauth: OAuthFacts | None
+    fault: str | None
+    request_headers: str
+    response_headers: str
+    bytes: int
+
+
+class Operation(NamedTuple):
+    """A row of `operations`; the writer adds `seq`."""
+
+    operation: str
+    person: str
+    name: str
+    planned: int
+    started: int
+    ended: int
+    deadline: int
+    outcome: str
+    error: str | None
+    calls: int
+
+
+class Event(NamedTuple):
+    """A row of `events`; the writer adds `seq`, and makes `details` JSON."""
+
+    at: int
+    what: str
+    who: str | None
+    details: dict[str, object]

@@ -1,0 +1,1 @@
+"""Profiles: the TOML files that say what a provider allows, what people do, and how the app backs off."""
