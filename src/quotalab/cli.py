@@ -1,2 +1,168 @@
-def main() -> int:
-    return 0
+"""The command line: one command a function, no logic."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from quotalab import __version__
+from quotalab.errors import InputError, QuotalabError
+from quotalab.workspace import Workspace
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    0: PASS, WARN or REVIEW; 1: FAIL (or, with --strict, WARN and REVIEW too); 2: a wrong call or broken
+    input; 3: a fault of quotalab's own.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    before, after = (
+        (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
+    )
+    options = _parser().parse_args(before)
+    options.locust = after
+    options.given = given
+    if after and options.command != "run":
+        print("quotalab: only run takes Locust options after --", file=sys.stderr)
+        return 2
+    try:
+        code: int = options.function(options)
+    except QuotalabError as error:
+        print(f"quotalab: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            "quotalab: interrupted; what was recorded until now can be judged with quotalab report",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quotalab",
+        description="Tell before a provider does whether an app stays inside the provider's limits.",
+        epilog="Exit codes: 0 PASS, WARN or REVIEW; 1 FAIL; 2 wrong call or broken input; 3 our own fault.",
+    )
+    parser.add_argument("--version", action="version", version=f"quotalab {__version__}")
+    parser.add_argument(
+        "--workspace", type=Path, metavar="DIR", help="the workspace; default: the nearest above"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser(
+        "run",
+        help="simulate, judge, report",
+        description="Run a scenario against a sandbox of the provider, in virtual time, and judge it.",
+        epilog="Everything after -- goes to Locust: quotalab run overload -- --tags morning",
+    )
+    run.set_defaults(function=_run)
+    run.add_argument("scenario", nargs="?", default="temporary_access", metavar="SCENARIO",
+                     help="a locustfile, by name or path (default: temporary_access)")  # fmt: skip
+    run.add_argument("--provider", metavar="P", help="provider profile, NAME, NAME/VARIANT or a file")
+    run.add_argument("--traffic", metavar="T", help="traffic profile (default: the scenario's)")
+    run.add_argument("--policy", metavar="P", help="policy of the reference integration: polite, naive, ...")
+    run.add_argument("--users", type=_count, metavar="N", help="how many people there are")
+    run.add_argument(
+        "--for", dest="span", default="24h", metavar="SPAN", help="how long, as 90s, 8h, 7d (default: 24h)"
+    )
+    run.add_argument(
+        "--start", metavar="T", help="when it begins, ISO 8601, UTC (default: Monday 2026-01-05)"
+    )
+    run.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="the same seed repeats a run exactly (default: 1)"
+    )
+    run.add_argument("--clock", choices=("virtual", "real"), default="virtual", help="default: virtual")
+    run.add_argument("--transport", choices=("memory", "socket"), default="memory", help="default: memory")
+    run.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
+                     help="a key of the provider profile, as limits.hourly.limit=50; repeatable")  # fmt: skip
+    run.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run folder (default: runs/TIME-SCENARIO-...)"
+    )
+    run.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
+    run.add_argument("--timings", action="store_true", help="print where the time went")
+
+    report = commands.add_parser("report", help="judge a run folder again and render it")
+    report.set_defaults(function=_report)
+    report.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+    report.add_argument("--rules", metavar="IDS", help="only these rules or families, as QL2,QL301")
+    report.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
+    report.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 1000000, not {text!r}")
+    return int(text)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from quotalab.clock import RealClock
+    from quotalab.run.options import RunOptions, parse_span_ns, parse_start_ns
+    from quotalab.run.simulate import simulate
+    from quotalab.run.timings import Timings
+
+    timings = Timings(RealClock())
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    asked = RunOptions(
+        scenario=options.scenario,
+        provider=options.provider,
+        traffic=options.traffic,
+        policy=options.policy,
+        users=options.users,
+        span_ns=parse_span_ns(options.span),
+        start_ns=parse_start_ns(options.start) if options.start else None,
+        seed=options.seed,
+        clock=options.clock,
+        transport=options.transport,
+        settings=tuple(options.settings),
+        out=options.out,
+        locust=tuple(options.locust),
+        command=("quotalab", *options.given),
+    )
+    progress = _live_line if sys.stderr.isatty() else None
+    simulated = simulate(asked, workspace, progress=progress, stage_done=timings.done)
+    if progress is not None:
+        _live_line("")
+    for error in simulated.errors:
+        print(f"quotalab: the app or the scenario raised {error}", file=sys.stderr)
+    from quotalab.report import judge_run, summary
+
+    verdict = judge_run(simulated.folder, workspace, timer=timings.done)
+    print(summary(verdict))
+    if options.timings:
+        print("\n" + timings.table(asked.span_ns))
+    print(f"\n{simulated.folder}")
+    for fault in simulated.faults:
+        print(f"quotalab: {fault}", file=sys.stderr)
+    return 3 if simulated.faults else verdict.exit_code(strict=options.strict)
+
+
+def _live_line(text: str) -> None:
+    print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from quotalab.report import judge_run, summary
+
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    only = [part.strip() for part in options.rules.split(",") if part.strip()] if options.rules else None
+    if options.rules and not only:
+        raise InputError("--rules: names no rule")
+    verdict = judge_run(options.run, workspace, only=only)
+    if options.json:
+        print(options.run.joinpath("verdict.json").read_text(encoding="utf-8"), end="")
+    else:
+        print(summary(verdict))
+        print(f"\n{options.run}")
+    return verdict.exit_code(strict=options.strict)

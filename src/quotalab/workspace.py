@@ -30,7 +30,7 @@ def _bundled_root() -> Path:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where scenarios, profiles and rules are looked up by name: the user's folders, then the bundled ones."""
+    """Where scenarios, profiles and rules are found by name: the user's folders, then the bundled ones."""
 
     root: Path
     settings: Mapping[str, Any]

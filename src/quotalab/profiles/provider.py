@@ -12,6 +12,7 @@ from quotalab.profiles.reading import Table, apply_settings, merge
 
 __all__ = [
     "Approval",
+    "Collection",
     "Latency",
     "Limit",
     "OAuth",
@@ -53,6 +54,16 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Collection:
+    """Items that each person has at the provider; they grow by ``create`` routes."""
+
+    initial: int
+    """How many a person has before the run."""
+    item: Mapping[str, Any]
+    """Fields of an item, beside its ``id``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One endpoint of the provider's API, answered from a little state."""
 
@@ -66,7 +77,7 @@ class Route:
     collection: str
     page_size: int
     body: Any
-    """Of ``fixed``: the JSON body. Of the others: the fields of a new item of the collection."""
+    """Of ``fixed``: the JSON body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +145,7 @@ class Provider:
     limits: tuple[Limit, ...]
     refusal: Refusal
     latency: Latency
+    collections: Mapping[str, Collection]
     routes: tuple[Route, ...]
     approval: Approval
     document: Mapping[str, Any]
@@ -173,7 +185,8 @@ def parse_provider(
         limits=_limits(top),
         refusal=_refusal(top.table("refusal", {})),
         latency=_latency(top.table("latency", {})),
-        routes=_routes(top, scopes),
+        collections=(collections := _collections(top)),
+        routes=_routes(top, scopes, collections),
         approval=_approval(top.table("approval", {})),
         document=resolved,
     )
@@ -271,8 +284,21 @@ def _latency(table: Table) -> Latency:
     return latency
 
 
-def _routes(top: Table, scopes: Mapping[str, str]) -> tuple[Route, ...]:
-    routes = tuple(_route(table, scopes) for table in top.array("routes"))
+def _collections(top: Table) -> dict[str, Collection]:
+    collections = {}
+    for name, table in top.tables("collections"):
+        item = table.any("item", {})
+        if not isinstance(item, Mapping) or "id" in item:
+            raise table.error("item", "must be a table of fields without 'id', which the sandbox gives")
+        collections[name] = Collection(table.whole("initial", 0, most=100_000), item)
+        table.done()
+    return collections
+
+
+def _routes(
+    top: Table, scopes: Mapping[str, str], collections: Mapping[str, Collection]
+) -> tuple[Route, ...]:
+    routes = tuple(_route(table, scopes, collections) for table in top.array("routes"))
     seen: dict[tuple[str, str], str] = {}
     for i, route in enumerate(routes):
         if other := seen.get((route.method, route.path)):
@@ -285,21 +311,22 @@ def _routes(top: Table, scopes: Mapping[str, str]) -> tuple[Route, ...]:
     return routes
 
 
-def _route(table: Table, scopes: Mapping[str, str]) -> Route:
+def _route(table: Table, scopes: Mapping[str, str], collections: Mapping[str, Collection]) -> Route:
+    answer = table.choice("answer", ("list", "read", "create", "fixed"))
     route = Route(
         name=table.text("name"),
         method=table.choice("method", ("GET", "POST", "PUT", "PATCH", "DELETE"), "GET"),
         path=table.text("path"),
         scopes=table.texts("scopes", (), allowed=tuple(scopes)),
-        answer=(answer := table.choice("answer", ("list", "read", "create", "fixed"))),
-        collection=table.text("collection") if answer != "fixed" else "",
+        answer=answer,
+        collection=table.choice("collection", tuple(collections)) if answer != "fixed" else "",
         page_size=table.whole("page_size", 50, least=1, most=10_000),
-        body=table.any("body", {}),
+        body=table.any("body", {}) if answer == "fixed" else None,
     )
     if not route.path.startswith("/"):
         raise table.error("path", f"must begin with a slash, not {route.path!r}")
-    if route.answer == "read" and "{id}" not in route.path:
-        raise table.error("path", f"of a route that reads one item must hold {{id}}, not {route.path!r}")
+    if (answer == "read") != ("{id}" in route.path):
+        raise table.error("path", f"must hold {{id}} if and only if one item is read, not {route.path!r}")
     table.done()
     return route
 

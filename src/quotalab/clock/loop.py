@@ -1,0 +1,341 @@
+"""A gevent loop whose timers are virtual: when every greenlet waits, time jumps to the next timer.
+
+It is the stock libev loop with its timers taken away. Input and output, callbacks, signals, children and
+``run()`` stay libev's. The timers are in a heap, and one idle watcher of the lowest priority does the jump:
+libev calls such a watcher only after a poll without waiting has found nothing to do at any priority, and
+that is exactly "every greenlet waits". While the watcher is active libev never blocks; while it is stopped,
+because there is no timer or because time is held, libev blocks in its poll as usual.
+
+One timer fires in an iteration, and what it sets going comes to rest before the next does. Equal instants
+are ordered by priority, then by who asked first. gevent gives its timeouts a low priority, so that what
+happens at the very instant of a timeout wins.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import Any, Self
+
+from gevent.libev import corecext
+
+from quotalab.clock.frames import caller
+from quotalab.clock.real import monotonic_s
+from quotalab.clock.timeline import LAST_NS, Timeline
+
+__all__ = ["Hold", "VirtualLoop", "VirtualTimer"]
+
+_COMPACT_ABOVE = 1024
+_LAST_S = LAST_NS / 1_000_000_000
+
+
+class Hold:
+    """A reason for time to stand still, since real instant ``since_s``."""
+
+    __slots__ = ("reason", "since_s", "where", "yields")
+
+    def __init__(self, reason: str, where: str, *, yields: bool) -> None:
+        self.reason = reason
+        self.where = where
+        self.yields = yields
+        self.since_s: float = monotonic_s()
+
+    def __repr__(self) -> str:
+        return f"<Hold {self.reason}, from {self.where}>"
+
+
+class VirtualTimer:
+    """What ``loop.timer()`` gives: gevent's timer watcher, in virtual time.
+
+    ``start`` on an active timer changes its callback and not its instant, ``again`` counts its period from
+    now; both as in libev. ``at`` is the wall instant in nanoseconds at which it is due.
+    """
+
+    # Shared until set: a timer is made for every sleep, and most of these are never written.
+    callback: Callable[..., object] | None = None
+    args: tuple[Any, ...] | None = None
+    at = 0
+    _sequence = 0  # of its entry in the loop's heap; 0 when it is in none
+
+    def __init__(self, loop: VirtualLoop, after_ns: int, repeat_ns: int, ref: bool, priority: int) -> None:
+        self.loop = loop
+        self.priority = priority
+        self._after_ns = after_ns
+        self._repeat_ns = repeat_ns
+        self._ref = ref
+
+    @property
+    def active(self) -> bool:
+        """Whether it is going to fire."""
+        return self._sequence != 0
+
+    @property
+    def pending(self) -> bool:
+        """Never: it fires at the moment it is found due."""
+        return False
+
+    @property
+    def ref(self) -> bool:
+        """Whether it keeps the loop running while it is active."""
+        return self._ref
+
+    @ref.setter
+    def ref(self, value: bool) -> None:
+        if self._sequence and value != self._ref:
+            self.loop.ref() if value else self.loop.unref()
+        self._ref = bool(value)
+
+    def start(self, callback: Callable[..., object], *args: Any, **_update: bool | None) -> None:
+        """Call ``callback(*args)`` when it is due; ``update`` means nothing here."""
+        if not callable(callback):
+            raise TypeError(f"Expected callable, not {callback!r}")
+        self.callback = callback
+        self.args = args
+        if not self._sequence:
+            self.loop._add(self, self._after_ns)
+
+    def again(self, callback: Callable[..., object], *args: Any, **_update: bool | None) -> None:
+        """Start over with the period as the delay; without a period, stop."""
+        self.stop()
+        if self._repeat_ns:
+            self.callback = callback
+            self.args = args
+            self.loop._add(self, self._repeat_ns)
+
+    def stop(self) -> None:
+        """Do not fire."""
+        self.callback = self.args = None
+        if self._sequence:
+            self.loop._drop(self)
+
+    close = stop
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = f"due at {self.at} ns" if self._sequence else "stopped"
+        return f"<VirtualTimer {state} callback={self.callback!r}>"
+
+
+class _HoldingAsync(corecext.async_):  # type: ignore[misc]
+    """Another thread owes this loop a wake-up while it is active: time is held."""
+
+    def __init__(self, loop: VirtualLoop, ref: bool, priority: int | None) -> None:
+        super().__init__(loop, ref, priority)
+        self._hold: Hold | None = None
+
+    def start(self, callback: Callable[..., object], *args: Any) -> None:
+        if self._hold is None:
+            self._hold = self.loop.hold("another thread's answer", caller())
+        super().start(callback, *args)
+
+    def stop(self) -> None:
+        super().stop()
+        if self._hold is not None:
+            self.loop.release(self._hold)
+            self._hold = None
+
+    close = stop
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+
+class VirtualLoop(corecext.loop):  # type: ignore[misc]
+    """The main thread's loop; see the module's docstring. Other threads keep the stock loop."""
+
+    def __new__(cls, timeline: Timeline) -> Self:  # noqa: ARG004 - what follows is for libev's own part
+        loop: Self = super().__new__(cls, None, True)
+        return loop
+
+    def __init__(self, timeline: Timeline) -> None:
+        super().__init__(None, True)
+        self.timeline = timeline
+        self.jumps = 0
+        self.fired = 0
+        self.held_s = 0.0
+        #: Sockets written to since time last moved, by number.
+        self.written: set[int] = set()
+        #: Called before time moves when there are any; whether what was written has left them.
+        self.settled: Callable[[], bool] = lambda: True
+        self._real = False
+        self._heap: list[tuple[int, int, int, VirtualTimer]] = []
+        self._sequence = 0
+        self._live = 0
+        self._holds: dict[int, Hold] = {}
+        self._held_since_s = 0.0
+        self._closing = False
+        self._idle = corecext.idle(self, ref=False, priority=self.MINPRI)
+        self._idling = False
+
+    # -- what gevent asks of a loop
+
+    def timer(self, after: float, repeat: float = 0.0, ref: bool = True, priority: int | None = None) -> Any:
+        """A timer due in ``after`` virtual seconds, and then every ``repeat`` seconds."""
+        if self._real:
+            return corecext.timer(self, after, repeat, ref, priority)
+        if repeat < 0:
+            raise ValueError(f"repeat must be positive or zero: {repeat!r}")
+        # A period below a nanosecond would fire for ever at one instant.
+        repeat_ns = max(_nanoseconds(repeat), 1) if repeat else 0
+        return VirtualTimer(self, _nanoseconds(after), repeat_ns, ref, priority or 0)
+
+    def timer_ns(self, after_ns: int) -> VirtualTimer:
+        """A timer due in exactly ``after_ns`` virtual nanoseconds."""
+        return VirtualTimer(self, after_ns, 0, True, 0)
+
+    def now(self) -> float:
+        """Virtual seconds since 1970."""
+        return float(super().now()) if self._real else self.timeline.now_ns / 1_000_000_000
+
+    def run_callback(self, func: Callable[..., object], *args: Any) -> Any:
+        """Call ``func(*args)`` in this iteration; counted, for ``sleep(0)`` comes here."""
+        timeline = self.timeline
+        timeline.looks += 1
+        if timeline.looks > timeline.looks_limit:
+            timeline.on_too_many("yields with sleep(0)")
+        return corecext.loop.run_callback(self, func, *args)
+
+    def async_(self, ref: bool = True, priority: int | None = None) -> Any:
+        """A wake-up from another thread. One that keeps the loop running holds time too."""
+        if ref and not self._real:
+            return _HoldingAsync(self, ref, priority)
+        return corecext.async_(self, ref, priority)
+
+    def check(self, ref: bool = True, priority: int | None = None) -> Any:
+        """A watcher called after the poll. gevent closes sockets in one, and what the close did to the other
+        end is seen by the next poll only."""
+        self._closing = True
+        return corecext.check(self, ref, priority)
+
+    # -- holding
+
+    def hold(self, reason: str, where: str, *, yields: bool = False) -> Hold:
+        """Stop time until the hold is released, or too old where it ``yields``."""
+        hold = Hold(reason, where, yields=yields)
+        if self._real:
+            return hold
+        if not self._holds:
+            self._held_since_s = hold.since_s
+            self._idle_stop()
+        self._holds[id(hold)] = hold
+        return hold
+
+    def release(self, hold: Hold) -> None:
+        """Take back one hold; nothing happens when it is released already."""
+        if self._holds.pop(id(hold), None) is not None and not self._holds:
+            self.held_s += monotonic_s() - self._held_since_s
+            if self._live:
+                self._idle_start()
+
+    @property
+    def holds(self) -> list[Hold]:
+        """What holds time now, oldest first."""
+        return list(self._holds.values())
+
+    # -- the heap
+
+    def _add(self, timer: VirtualTimer, after_ns: int) -> None:
+        if self._real:  # a timer made before the clocks became real again: it does not fire
+            return
+        due_ns = self.timeline.now_ns + after_ns
+        if due_ns > LAST_NS:
+            due_ns = LAST_NS
+        self._sequence = timer._sequence = sequence = self._sequence + 1
+        timer.at = due_ns
+        heappush(self._heap, (due_ns, -timer.priority, sequence, timer))
+        self._live += 1
+        if timer._ref:
+            self.ref()
+        if not self._idling and not self._holds:
+            self._idle_start()
+
+    def _drop(self, timer: VirtualTimer) -> None:
+        timer._sequence = 0
+        self._live -= 1
+        if timer._ref:
+            self.unref()
+        # Its entry stays in the heap until it comes up or the dead outnumber the living.
+        heap = self._heap
+        if len(heap) > _COMPACT_ABOVE and len(heap) > 4 * self._live:
+            heap[:] = [entry for entry in heap if entry[3]._sequence == entry[2]]
+            heapify(heap)
+
+    def _idle_start(self) -> None:
+        self._idling = True
+        self._idle.start(self._jump)
+
+    def _idle_stop(self) -> None:
+        if self._idling:
+            self._idling = False
+            self._idle.stop()
+
+    def _jump(self) -> None:
+        """Fire the next timer: nothing else is left to do at this instant."""
+        if self._callbacks:
+            return
+        if self._closing:
+            self._closing = False
+            return
+        # libev asks whether anything keeps it running only at the end of an iteration: here it may be that
+        # nothing does, and then the timers that are left must not fire.
+        if not self.activecnt:
+            return
+        if self.written and not self.settled():
+            return
+        heap = self._heap
+        while heap:
+            due_ns, _, sequence, timer = heappop(heap)
+            if timer._sequence == sequence:
+                break
+        else:
+            self._idle_stop()
+            return
+        timeline = self.timeline
+        if due_ns > timeline.now_ns:
+            timeline.now_ns = due_ns
+            timeline.looks = 0
+            self.jumps += 1
+        self.fired += 1
+        callback, args = timer.callback, timer.args
+        timer._sequence = 0
+        self._live -= 1
+        if timer._ref:
+            self.unref()
+        if timer._repeat_ns:
+            self._add(timer, timer._repeat_ns)
+        try:
+            callback(*args)  # type: ignore[misc]
+        except BaseException:  # as libev's caller does: the hub knows which errors end what
+            self.handle_error(timer, *sys.exc_info())
+        if not timer._sequence:
+            timer.callback = timer.args = None
+
+    # -- afterwards
+
+    def become_real(self) -> None:
+        """From now on timers are libev's own. Those that wait are dropped: they never fire."""
+        self._real = True
+        self._idle_stop()
+        for _, _, sequence, timer in self._heap:
+            if timer._sequence == sequence:
+                timer._sequence = 0
+                if timer._ref:
+                    self.unref()
+        self._heap.clear()
+        self._live = 0
+        self._holds.clear()
+        self.update_now()
+
+
+def _nanoseconds(seconds: float) -> int:
+    if seconds <= 0:
+        return 0
+    if seconds >= _LAST_S:  # also infinity
+        return LAST_NS
+    return int(seconds * 1_000_000_000 + 0.5)

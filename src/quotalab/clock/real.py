@@ -1,0 +1,41 @@
+"""The real clock, real even where the process's own clocks are virtual."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from quotalab.clock.inplace import duplicate
+from quotalab.errors import InputError
+
+__all__ = ["RealClock", "monotonic_s", "real_sleep"]
+
+_time_ns = duplicate(time.time_ns)
+_monotonic_ns = duplicate(time.monotonic_ns)
+#: Seconds of real time since an arbitrary origin, as a float.
+monotonic_s = duplicate(time.monotonic)
+#: Blocks the operating system's thread, with everything that runs in it, for a number of seconds.
+real_sleep = duplicate(time.sleep)
+
+
+class RealClock:
+    """The machine's own time."""
+
+    def now_ns(self) -> int:
+        """Wall time, in nanoseconds since 1970-01-01 00:00 UTC."""
+        return int(_time_ns())
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since an arbitrary origin."""
+        return int(_monotonic_ns())
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        """Wait ``duration_ns`` nanoseconds, cooperatively where gevent has patched ``time.sleep``."""
+        if duration_ns < 0:
+            raise InputError(f"cannot sleep for {duration_ns} ns: a duration is 0 or more")
+        time.sleep(duration_ns / 1_000_000_000)
+
+    def __repr__(self) -> str:
+        seconds, fraction_ns = divmod(self.now_ns(), 1_000_000_000)
+        now = datetime.fromtimestamp(seconds, UTC)
+        return f"<RealClock {now:%Y-%m-%dT%H:%M:%S}.{fraction_ns:09d}Z>"

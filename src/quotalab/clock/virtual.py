@@ -1,0 +1,270 @@
+"""Virtual time for this process: gevent's timers, the clocks and the random generators.
+
+::
+
+    with install(start_ns, seed) as virtual:
+        import locust.main
+        ...
+
+Sleeping takes no real time, computing takes no virtual time, and the same seed gives the same run. What
+happens outside the process takes real time, so time must be held while something inside waits for it.
+gevent's thread pool and waits for child processes (:mod:`quotalab.clock.children`) hold it by themselves;
+anything else is put in :meth:`VirtualTime.held`. A process forked without ``exec`` is not served.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import gevent
+import gevent.monkey
+from gevent._hub_local import get_hub_if_exists
+from gevent.hub import Hub, get_hub, set_hub
+
+from quotalab.clock.children import HoldingPopen
+from quotalab.clock.frames import caller
+from quotalab.clock.interfaces import Clock
+from quotalab.clock.loop import Hold, VirtualLoop
+from quotalab.clock.patched import PatchedClocks
+from quotalab.clock.randomness import SeededProcess
+from quotalab.clock.sockets import PromptSockets
+from quotalab.clock.timeline import LAST_NS, Timeline, written
+from quotalab.clock.watchdog import Watchdog, raise_in_thread
+from quotalab.errors import BusyWaitError, InputError, StalledError
+
+__all__ = ["Stalled", "Stats", "VirtualClock", "VirtualTime", "install"]
+
+# A spinning loop that swallows the error it is given gets one that ``except Exception`` does not catch.
+_SWALLOWED = 100
+
+
+class Stalled(BaseException):
+    """Carries a :class:`~quotalab.errors.StalledError` out of code that catches every Exception.
+
+    ``with install(...)`` turns it into the error itself, which is also :attr:`VirtualTime.fault`.
+    """
+
+    error: StalledError
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(args or (str(self.error),)))
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a stretch of virtual time consisted of.
+
+    ``jumps`` times the clock moved, ``fired`` timers came due, time was held for ``held_s`` real seconds in
+    all, ``unsent`` times a jump waited for bytes that had not left their socket, and ``let_go`` times a wait
+    for a child process had held time for so long that it had to let go.
+    """
+
+    jumps: int
+    fired: int
+    held_s: float
+    unsent: int
+    let_go: int
+
+
+class VirtualClock:
+    """The clock of the virtual run; after :meth:`VirtualTime.restore` it stands still."""
+
+    def __init__(self, timeline: Timeline, loop: VirtualLoop) -> None:
+        self._timeline = timeline
+        self._loop = loop
+        self.now_ns = timeline.read_wall_ns
+        self.monotonic_ns = timeline.read_monotonic_ns
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        """Wait ``duration_ns`` virtual nanoseconds, exactly; 0 lets other greenlets run."""
+        if duration_ns < 0:
+            raise InputError(f"cannot sleep for {duration_ns} ns: a duration is 0 or more")
+        hub = get_hub()
+        if duration_ns and hub.loop is self._loop:
+            hub.wait(self._loop.timer_ns(duration_ns))
+        else:
+            gevent.sleep(duration_ns / 1_000_000_000)
+
+    def __repr__(self) -> str:
+        since_s = (self._timeline.now_ns - self._timeline.start_ns) / 1_000_000_000
+        return f"<VirtualClock {written(self._timeline.now_ns)}, {since_s:g} s after its start>"
+
+
+class VirtualTime:
+    """Virtual time in this process, from :func:`install` to :meth:`restore`."""
+
+    def __init__(
+        self, start_ns: int, seed: int, busy_limit: int, stall_s: float, hold_limit_s: float
+    ) -> None:
+        #: Why virtual time could not go on, or None.
+        self.fault: StalledError | None = None
+        self._timeline = Timeline(start_ns, busy_limit, self._on_spinning)
+        self._loop = VirtualLoop(self._timeline)
+        self._hub = Hub(self._loop)
+        # A stalled run ends the main greenlet like Ctrl-C does, whichever greenlet it was found in.
+        self._hub.SYSTEM_ERROR = (*Hub.SYSTEM_ERROR, Stalled)
+        self._hub.NOT_ERROR = (*Hub.NOT_ERROR, Stalled)
+        set_hub(self._hub)
+        self._thrower: Any = None
+        self.clock: Clock = VirtualClock(self._timeline, self._loop)
+        self._clocks = PatchedClocks(self._timeline)
+        gevent.monkey.patch_all()
+        self._random = SeededProcess(seed)
+        self._sockets = PromptSockets(self._loop)
+        self._popen = HoldingPopen(self._loop)
+        self._watchdog = Watchdog(self._loop, self._on_stalled, stall_s, hold_limit_s)
+        self._restored = False
+
+    @property
+    def stats(self) -> Stats:
+        """Figures so far."""
+        loop = self._loop
+        return Stats(loop.jumps, loop.fired, loop.held_s, self._sockets.stalls, self._watchdog.let_go)
+
+    def hold(self, reason: str) -> Hold:
+        """Let no virtual time pass until :meth:`release`, because of ``reason``: what is waited for.
+
+        Timeouts cannot come true meanwhile. After ``hold_limit_s`` real seconds the run fails with
+        :class:`~quotalab.errors.HeldTooLongError`, which names the reason and the caller.
+        """
+        self._main_thread_only("hold time")
+        return self._loop.hold(reason, caller())
+
+    def release(self, hold: Hold | None = None) -> None:
+        """Let time pass again, unless something else holds it; without ``hold``, the latest is released."""
+        self._main_thread_only("release time")
+        if hold is None and self._loop.holds:
+            hold = self._loop.holds[-1]
+        if hold is not None:
+            self._loop.release(hold)
+
+    @contextmanager
+    def held(self, reason: str) -> Iterator[None]:
+        """Hold time for a ``with`` block; see :meth:`hold`."""
+        self._main_thread_only("hold time")
+        hold = self._loop.hold(reason, _outside_contextlib())
+        try:
+            yield
+        finally:
+            self._loop.release(hold)
+
+    def restore(self) -> None:
+        """Give the process its real clocks, timers and randomness back.
+
+        gevent's patches stay, and from now on keep real time. Greenlets asleep in virtual time never wake:
+        nothing of the run goes on into what comes after it. :attr:`clock` stands still.
+        """
+        if self._restored:
+            return
+        self._restored = True
+        self._watchdog.stop()
+        self._popen.restore()
+        self._sockets.restore()
+        self._random.restore()
+        self._clocks.restore()
+        self._loop.become_real()
+        self._timeline.looks_limit = sys.maxsize
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.restore()
+        if self.fault is not None and error is not self.fault and not isinstance(error, KeyboardInterrupt):
+            raise self.fault from (None if isinstance(error, Stalled) else error)
+
+    def __repr__(self) -> str:
+        state = "restored" if self._restored else f"{len(self._loop.holds)} holds"
+        return f"<VirtualTime {written(self._timeline.now_ns)}, {state}>"
+
+    def _main_thread_only(self, what: str) -> None:
+        if get_hub_if_exists() is not self._hub:
+            raise InputError(f"only the main thread can {what}")
+
+    def _on_spinning(self, what: str) -> None:
+        """Called in the code that looks at the time too often."""
+        limit = self._timeline.looks_limit
+        error = BusyWaitError(
+            f"{caller()} {what} and did so, with others, more than {limit:,} times at one virtual instant "
+            f"({written(self._timeline.now_ns)}): virtual time passes only while everything sleeps or waits; "
+            f"sleep for more than 0 in the loop that spins"
+        )
+        stalled = self._fail(error)
+        if gevent.getcurrent() is not self._hub.parent:
+            self._throw_in_main(stalled)
+        if self._timeline.looks > limit + _SWALLOWED:
+            raise stalled
+        raise error
+
+    def _on_stalled(self, error: StalledError, yielding: bool) -> None:
+        """Called in the watchdog's thread."""
+        stalled = self._fail(error)
+        if yielding:
+            self._throw_in_main(stalled)
+        else:
+            raise_in_thread(self._hub.thread_ident, stalled)
+
+    def _fail(self, error: StalledError) -> type[Stalled]:
+        if self.fault is None:
+            self.fault = error
+        return type("Stalled", (Stalled,), {"error": error})
+
+    def _throw_in_main(self, stalled: type[Stalled]) -> None:
+        if self._thrower is not None and self._thrower.pending:
+            return
+        looks, self._timeline.looks = self._timeline.looks, 0
+        self._thrower = self._loop.run_callback_threadsafe(self._hub.handle_system_error, stalled, stalled())
+        self._timeline.looks = looks
+
+
+def _outside_contextlib() -> str:
+    import contextlib
+
+    from quotalab.clock.frames import innermost, place
+
+    frame = innermost(sys._getframe(1))
+    while frame is not None and frame.f_code.co_filename == contextlib.__file__:
+        frame = innermost(frame.f_back)
+    return place(frame)
+
+
+def install(
+    start_ns: int,
+    seed: int,
+    *,
+    busy_limit: int = 1_000_000,
+    stall_s: float = 60.0,
+    hold_limit_s: float = 60.0,
+) -> VirtualTime:
+    """Make time virtual in this process, from ``start_ns`` (wall nanoseconds since 1970 UTC) on.
+
+    To be called once, in the main thread, before anything uses gevent and before Locust is imported. The
+    process is monkey-patched by gevent, its random generators follow from ``seed``, DNS look-ups block.
+
+    A run that cannot go on ends the main greenlet with :class:`Stalled`; as a context manager, what this
+    returns raises the error itself. It is a :class:`~quotalab.errors.BusyWaitError` when the clock is read
+    or the loop yielded to more than ``busy_limit`` times at one virtual instant, or when the process is busy
+    at one instant for ``stall_s`` real seconds; a :class:`~quotalab.errors.HeldTooLongError` when a hold
+    lasts longer than ``hold_limit_s`` real seconds.
+
+    Raises :class:`~quotalab.errors.InputError` when it is called in another place or with a start that no
+    clock can tell.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise InputError("virtual time must be installed in the main thread")
+    if "locust" in sys.modules:
+        raise InputError("virtual time must be installed before locust is imported")
+    if get_hub_if_exists() is not None:
+        raise InputError("virtual time must be installed, once, before anything in the process uses gevent")
+    if not 0 <= start_ns < LAST_NS:
+        raise InputError(f"virtual time cannot start at {start_ns} ns: a start is from 1970 to 9999")
+    gevent.config.resolver = "block"
+    return VirtualTime(start_ns, seed, busy_limit, stall_s, hold_limit_s)

@@ -1,0 +1,140 @@
+"""A real thread that notices, in real time, that virtual time cannot go on.
+
+It looks a few times a second. While time is held, it minds how long each hold lasts. While it is not, time
+that stands still in a process that is busy means code that spins or computes: the thread takes samples of
+where the main thread is, and names the place it found most often. A main thread that waits in libev's poll
+is not busy, however long it waits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+from gevent.hub import Hub
+from gevent.monkey import get_original
+
+from quotalab.clock.frames import innermost, place
+from quotalab.clock.loop import Hold, VirtualLoop
+from quotalab.clock.real import monotonic_s
+from quotalab.clock.timeline import written
+from quotalab.errors import BusyWaitError, HeldTooLongError, StalledError
+
+__all__ = ["Watchdog", "raise_in_thread"]
+
+_EVERY_S = 0.25
+_LOOKS_PER_LIMIT = 8  # short limits are watched more often, for the samples to mean something
+
+
+def raise_in_thread(ident: int, error: type[BaseException] | None) -> None:
+    """Raise ``error`` in a thread at its next bytecode; None takes an error back that is still on its way."""
+    thread = ctypes.c_ulong(ident)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None if error is None else ctypes.py_object(error))
+
+
+class Watchdog:
+    """Watches ``loop`` from the moment it is made until :meth:`stop`.
+
+    ``report(error, yielding)`` is called in the watchdog's thread; ``yielding`` tells whether the loop runs,
+    so that a callback of it will be called.
+    """
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        report: Callable[[StalledError, bool], None],
+        stall_s: float,
+        hold_limit_s: float,
+    ) -> None:
+        self.let_go = 0
+        self._loop = loop
+        self._report = report
+        self._stall_s = stall_s
+        self._hold_limit_s = hold_limit_s
+        self._main = threading.main_thread().ident or 0
+        self._every_s = min(_EVERY_S, stall_s / _LOOKS_PER_LIMIT, hold_limit_s / _LOOKS_PER_LIMIT)
+        self._last_look_s: float = monotonic_s()
+        self._iteration = self._now_ns = -1
+        self._busy_s = 0.0
+        self._samples: Counter[tuple[str, str]] = Counter()
+        self._places: dict[tuple[str, str], str] = {}
+        self._held_reported: set[int] = set()
+        self._running = get_original("_thread", "allocate_lock")()
+        self._ended = get_original("_thread", "allocate_lock")()
+        self._running.acquire()
+        self._ended.acquire()
+        get_original("_thread", "start_new_thread")(self._watch, ())
+
+    def stop(self) -> None:
+        """End the thread; no error of its arrives afterwards."""
+        self._running.release()
+        self._ended.acquire()
+        raise_in_thread(self._main, None)
+
+    def _watch(self) -> None:
+        # A lock's timeout is counted in C, by the real clock.
+        while not self._running.acquire(timeout=self._every_s):
+            now_s = monotonic_s()
+            # Nobody ran while the whole process was stopped: that time counts for nothing.
+            elapsed_s = min(now_s - self._last_look_s, 4 * self._every_s)
+            self._last_look_s = now_s
+            holds = self._loop.holds
+            if holds:
+                self._forget()
+                for hold in holds:
+                    if now_s - hold.since_s > self._hold_limit_s:
+                        self._held_too_long(hold)
+            else:
+                self._held_reported.clear()
+                self._look(elapsed_s)
+        self._ended.release()
+
+    def _held_too_long(self, hold: Hold) -> None:
+        if hold.yields:
+            self.let_go += 1
+            self._loop.run_callback_threadsafe(self._loop.release, hold)
+        elif id(hold) not in self._held_reported:
+            self._held_reported.add(id(hold))
+            self._report(
+                HeldTooLongError(
+                    f"virtual time has been held for {self._hold_limit_s:g} real seconds by {hold.where}, "
+                    f"which waits for {hold.reason}; let that end, or allow more with hold_limit_s"
+                ),
+                sys._current_frames()[self._main].f_code is Hub.run.__code__,
+            )
+
+    def _look(self, elapsed_s: float) -> None:
+        frame = sys._current_frames().get(self._main)
+        in_loop = frame is None or frame.f_code is Hub.run.__code__
+        iteration, now_ns = self._loop.iteration, self._loop.timeline.now_ns
+        turning = iteration != self._iteration
+        moved = now_ns != self._now_ns
+        self._iteration, self._now_ns = iteration, now_ns
+        if moved or (in_loop and not turning):
+            self._forget()
+            return
+        self._busy_s += elapsed_s
+        if not in_loop:
+            named = innermost(frame)
+            if named is not None:
+                key = (named.f_code.co_filename, named.f_code.co_qualname)
+                self._samples[key] += 1
+                self._places[key] = place(named)
+        if self._busy_s >= self._stall_s:
+            found = self._samples.most_common(1)
+            where = self._places[found[0][0]] if found else place(None)
+            error = BusyWaitError(
+                f"{where} kept the process busy for {self._stall_s:g} real seconds at one virtual instant "
+                f"({written(now_ns)}): virtual time passes only while everything sleeps or waits; "
+                f"sleep in the loop that spins, or allow long computing with stall_s"
+            )
+            self._forget()
+            self._report(error, turning)
+
+    def _forget(self) -> None:
+        self._busy_s = 0.0
+        self._samples.clear()
+        self._places.clear()

@@ -1,0 +1,185 @@
+"""The app's side of OAuth: sending people to the provider, redeeming codes, keeping tokens fresh.
+
+Authlib's protocol core builds the requests and reads the answers (RFC 6749, RFC 7636); HTTP is httpx.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import httpx
+from authlib.oauth2.rfc6749.errors import OAuth2Error
+from authlib.oauth2.rfc6749.parameters import (
+    parse_authorization_code_response,
+    prepare_grant_uri,
+    prepare_token_request,
+)
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from quotalab.clock import Clock, Entropy
+from quotalab.reference.errors import ConsentRefused, NotConnected, ProviderError
+from quotalab.reference.tokens import Tokens, TokenStore
+from quotalab.sandbox.access import Access
+
+__all__ = ["Authorizer", "BearerAuth"]
+
+_FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A person who was sent to the provider and has not come back yet."""
+
+    person: str
+    verifier: str = field(repr=False)
+
+
+class Authorizer:
+    """Gets and keeps a token for each person."""
+
+    def __init__(
+        self,
+        access: Access,
+        client: httpx.Client,
+        store: TokenStore,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        scope: str,
+        refresh_before_ns: int,
+    ) -> None:
+        self._access = access
+        self._client = client
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._scope = scope
+        self._refresh_before_ns = refresh_before_ns
+        self._pending: dict[str, _Pending] = {}
+        self._refreshing: dict[str, threading.Lock] = {}
+        credentials = f"{access.client_id}:{access.client_secret}".encode()
+        self._basic = "Basic " + base64.b64encode(credentials).decode()
+
+    def start(self, person: str) -> str:
+        """The address to send the person to; `state` and the PKCE verifier are kept until they come back."""
+        state = self._entropy.token("app-state")
+        verifier = self._entropy.token("app-verifier", 48)
+        self._pending[state] = _Pending(person, verifier)
+        address: str = prepare_grant_uri(
+            self._access.authorization_endpoint,
+            self._access.client_id,
+            "code",
+            redirect_uri=self._access.redirect_uri,
+            scope=self._scope,
+            state=state,
+            code_challenge=create_s256_code_challenge(verifier),
+            code_challenge_method="S256",
+        )
+        return address
+
+    def finish(self, callback: str) -> str:
+        """Redeem the code that a person came back with; returns who it was.
+
+        Raises `ConsentRefused` when they, or the provider, said no, or when the callback answers no
+        request of ours (RFC 6749, 10.12: it may be forged).
+        """
+        state = httpx.URL(callback).params.get("state", "")
+        pending = self._pending.pop(state, None)
+        if pending is None:
+            raise ConsentRefused("the callback answers no request of this app")
+        try:
+            answer = parse_authorization_code_response(callback, state)
+        except OAuth2Error as error:
+            raise ConsentRefused(f"{error.error}: {error.description or ''}".rstrip(": ")) from error
+        body = prepare_token_request(
+            "authorization_code",
+            redirect_uri=self._access.redirect_uri,
+            code=answer["code"],
+            code_verifier=pending.verifier,
+        )
+        response = self._post(body)
+        if response.status_code != 200:
+            raise ProviderError(response.status_code, _code(response))
+        self._keep(pending.person, response, None)
+        return pending.person
+
+    def token(self, person: str, *, beside: str | None = None) -> str:
+        """A valid access token; refreshed before it expires, or because the provider refused `beside`.
+
+        However many ask at once, one refresh is made (single-flight). Raises `NotConnected` when there is
+        no grant, or no longer one.
+        """
+        tokens = self._store.get(person)
+        if tokens is None:
+            raise NotConnected("the person has not connected this app")
+        if not self._is_stale(tokens, beside):
+            return tokens.access_token
+        with self._refreshing.setdefault(person, threading.Lock()):
+            tokens = self._store.get(person)
+            if tokens is not None and self._is_stale(tokens, beside):
+                tokens = self._refresh(person, tokens)
+        if tokens is None:
+            raise NotConnected("the person's grant is gone; they have to connect again")
+        return tokens.access_token
+
+    def is_connected(self, person: str) -> bool:
+        """Whether there are tokens for the person."""
+        return self._store.get(person) is not None
+
+    def _is_stale(self, tokens: Tokens, beside: str | None) -> bool:
+        if tokens.access_token == beside:
+            return True
+        return tokens.expires_ns - self._refresh_before_ns <= self._clock.now_ns()
+
+    def _refresh(self, person: str, tokens: Tokens) -> Tokens | None:
+        if tokens.refresh_token is None:
+            self._store.forget(person)
+            return None
+        response = self._post(prepare_token_request("refresh_token", refresh_token=tokens.refresh_token))
+        if response.status_code == 200:
+            return self._keep(person, response, tokens.refresh_token)
+        if _code(response) == "invalid_grant":  # gone for good: asking again would only annoy the provider
+            self._store.forget(person)
+            return None
+        raise ProviderError(response.status_code, _code(response))
+
+    def _post(self, body: str) -> httpx.Response:
+        headers = {**_FORM, "Authorization": self._basic}
+        return self._client.post(self._access.token_endpoint, content=body, headers=headers)
+
+    def _keep(self, person: str, response: httpx.Response, refresh_token: str | None) -> Tokens:
+        """Keep what came; without a new refresh token the old one stays good (RFC 6749, 6)."""
+        document = response.json()
+        tokens = Tokens(
+            document["access_token"],
+            document.get("refresh_token", refresh_token),
+            self._clock.now_ns() + int(document.get("expires_in", 3600)) * 1_000_000_000,
+            document.get("scope", self._scope),
+        )
+        self._store.put(person, tokens)
+        return tokens
+
+
+class BearerAuth(httpx.Auth):
+    """Puts the person's bearer token on a request (RFC 6750, 2.1)."""
+
+    def __init__(self, authorizer: Authorizer, person: str) -> None:
+        self._authorizer = authorizer
+        self._person = person
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """See `httpx.Auth`."""
+        request.headers["Authorization"] = f"Bearer {self._authorizer.token(self._person)}"
+        yield request
+
+
+def _code(response: httpx.Response) -> str:
+    """The error code of an OAuth error answer (RFC 6749, 5.2), or nothing."""
+    try:
+        document = response.json()
+    except ValueError:
+        return ""
+    return str(document.get("error", "")) if isinstance(document, dict) else ""

@@ -1,0 +1,1 @@
+"""Composes a run: clock, sandbox, app, scenario and ledger; drives Locust."""

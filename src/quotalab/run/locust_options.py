@@ -1,0 +1,60 @@
+"""Locust's own options after ``--``: kept with Locust's meaning, or refused with a reason."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from quotalab.errors import InputError
+
+__all__ = ["environment_for"]
+
+_KEPT = {"tags", "exclude_tags", "stop_timeout", "loglevel"}
+_REFUSED = {
+    "num_users": "the population is --users",
+    "spawn_rate": "people come as the traffic plans them",
+    "run_time": "the span is --for",
+    "locustfile": "the scenario is the first argument",
+    "headless": "a run has no web page; it is always headless",
+    "host": "everything goes to the sandbox",
+}
+
+
+def environment_for(classes: Sequence[type[Any]], arguments: Sequence[str]) -> Any:
+    """A Locust environment for `classes`, under the options given after ``--``.
+
+    Raises `InputError` for an option that Locust does not know or that a run cannot keep.
+    """
+    from locust.argument_parser import get_parser
+    from locust.env import Environment
+
+    parser = get_parser(default_config_files=[])
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            options = parser.parse_args(list(arguments))
+            defaults = parser.parse_args([])
+    except SystemExit:
+        reason = said.getvalue().strip().splitlines()[-1:] or ["they cannot be read"]
+        raise InputError(
+            f"Locust options after --: {reason[0].partition('error: ')[2] or reason[0]}"
+        ) from None
+    own = {action.dest for action in get_parser(default_config_files=[])._actions}
+    for name, value in vars(options).items():
+        if value == vars(defaults)[name] or name in _KEPT or name not in own:
+            continue
+        flag = "--" + name.replace("_", "-")
+        why = _REFUSED.get(name, "a run cannot keep it yet")
+        raise InputError(f"Locust option {flag}: {why}")
+    environment = Environment(
+        user_classes=list(classes),
+        tags=options.tags,
+        exclude_tags=options.exclude_tags,
+        parsed_options=options,
+        catch_exceptions=True,
+    )
+    if options.stop_timeout:
+        environment.stop_timeout = float(options.stop_timeout)
+    return environment

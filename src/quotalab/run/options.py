@@ -1,0 +1,62 @@
+"""What a run is asked to be, before anything of it exists."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+from quotalab.errors import InputError
+from quotalab.profiles.reading import parse_duration_ns
+
+__all__ = ["DEFAULT_START_NS", "RunOptions", "parse_span_ns", "parse_start_ns"]
+
+DEFAULT_START_NS = 1_767_571_200_000_000_000
+"""Monday 2026-01-05 00:00 UTC."""
+_LONGEST_NS = 366 * 86_400 * 10**9
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of ``quotalab run``; None: the scenario's own choice."""
+
+    scenario: str = "temporary_access"
+    provider: str | None = None
+    traffic: str | None = None
+    policy: str | None = None
+    users: int | None = None
+    span_ns: int = 86_400 * 10**9
+    start_ns: int | None = None
+    seed: int = 1
+    clock: str = "virtual"
+    transport: str = "memory"
+    settings: tuple[str, ...] = ()
+    out: Path | None = None
+    locust: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    """As it was called, for the report."""
+
+
+def parse_span_ns(text: str) -> int:
+    """``--for``: a duration of more than nothing and at most a year. Raises `InputError`."""
+    try:
+        span_ns = parse_duration_ns(text)
+    except ValueError as error:
+        raise InputError(f"--for: {error}") from None
+    if not 0 < span_ns <= _LONGEST_NS:
+        raise InputError(f"--for: must be longer than nothing and at most 366d, not {text!r}")
+    return span_ns
+
+
+def parse_start_ns(text: str) -> int:
+    """``--start``: an ISO 8601 date or date-time, UTC unless it says otherwise. Raises `InputError`."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"--start: {text!r} is not a date such as 2026-01-05 or 2026-01-05T08:00") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    since = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    if not datetime.timedelta(days=365) <= since <= datetime.timedelta(days=365 * 130):
+        raise InputError(f"--start: must lie between 1971 and 2099, not {text!r}")
+    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000

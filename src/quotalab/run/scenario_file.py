@@ -1,0 +1,54 @@
+"""Loading a locustfile as Locust does, with one clear line when it cannot be used."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+from quotalab.errors import ScenarioError
+
+__all__ = ["load_scenario"]
+
+
+def load_scenario(path: Path) -> list[type[Any]]:
+    """The user classes of a locustfile, in order of definition.
+
+    Raises `ScenarioError` naming the file and, if it raised, the line.
+    """
+    from locust.util.load_locustfile import load_locustfile
+
+    from quotalab.scenario import Person
+
+    try:
+        classes, _ = load_locustfile(str(path))
+    except Exception as error:
+        raise ScenarioError(
+            f"{path}{_line(error, path)}: {type(error).__name__}: {_one_line(error)}"
+        ) from error
+    except SystemExit as error:
+        raise ScenarioError(f"{path}: exits ({error.code}) when it is loaded") from None
+    if not classes:
+        raise ScenarioError(f"{path}: defines no user class; a scenario has at least one subclass of Person")
+    for name, kept in classes.items():
+        if not issubclass(kept, Person):
+            raise ScenarioError(
+                f"{path}: {name} is a plain Locust user and would reach no sandbox; make it a subclass of "
+                f"quotalab.scenario.Person"
+            )
+    return list(classes.values())
+
+
+def _line(error: Exception, path: Path) -> str:
+    """Where in the file it happened: ``:12``, or nothing."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f":{error.lineno}"
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+    ]
+    return f":{lines[-1]}" if lines else ""
+
+
+def _one_line(error: Exception) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return " ".join(str(text).split()) or "no message"

@@ -1,0 +1,26 @@
+"""What a provider gives a developer, so that an app can be built against the sandbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Access"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """Handed to the app's ``build(access)``."""
+
+    issuer: str
+    api_base: str
+    authorization_endpoint: str
+    token_endpoint: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    redirect_uri: str
+    transport: httpx.BaseTransport | None = None
+    """For apps that can take one; None when the sandbox listens on a socket."""

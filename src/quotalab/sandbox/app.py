@@ -1,0 +1,221 @@
+"""The sandbox: a provider's authorization server and API in one WSGI application, with a ledger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+from quotalab.clock import Clock, Entropy
+from quotalab.ledger import LedgerWriter
+from quotalab.profiles.provider import Provider
+from quotalab.sandbox.access import Access
+from quotalab.sandbox.api import ResourceServer
+from quotalab.sandbox.authorization import AuthorizationEndpoints
+from quotalab.sandbox.http import MAX_BODY_BYTES, Request, Response, json_response
+from quotalab.sandbox.network import Network
+from quotalab.sandbox.record import Recorder
+from quotalab.sandbox.store import Store
+
+__all__ = ["Sandbox"]
+
+_log = logging.getLogger(__name__)
+_MOST_OPERATIONS = 100_000
+_PHRASES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+class Sandbox:
+    """A stand-in for the provider, reached in memory (`exchange`) or over WSGI (`__call__`).
+
+    `people` are the listed test users, who can sign in with `password_of`; `issuer` is the base address.
+    It sees HTTP only and never learns which scenario or app is calling.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        ledger: LedgerWriter,
+        people: Iterable[str],
+        issuer: str,
+    ) -> None:
+        self.issuer = issuer
+        self.faults: list[str] = []
+        """What went wrong in the sandbox itself, where an app would only see a 500."""
+        self._calls: dict[str, int] = {}
+        self._provider = provider
+        self._clock = clock
+        self._store = Store(provider, clock, entropy, people)
+        self._recorder = Recorder(ledger, clock, entropy)
+        self._network = Network(provider.latency, entropy)
+        self._api = ResourceServer(provider, self._store, self._recorder)
+        self._authorization = AuthorizationEndpoints(provider, self._store, self._recorder, entropy, issuer)
+
+    def register(self, redirect_uri: str) -> Access:
+        """Register an app, and hand out what its developer needs."""
+        client = self._store.register(redirect_uri)
+        return Access(
+            issuer=self.issuer,
+            api_base=self.issuer + self._provider.api_path,
+            authorization_endpoint=f"{self.issuer}/oauth/authorize",
+            token_endpoint=f"{self.issuer}/oauth/token",
+            client_id=client.client_id,
+            client_secret=client.client_secret,
+            redirect_uri=redirect_uri,
+        )
+
+    def password_of(self, person: str) -> str:
+        """The password with which a listed test user signs in."""
+        return self._store.password_of(person)
+
+    def calls_of(self, operation: str) -> int:
+        """How many calls to the API an operation has made; asked once, at its end."""
+        return self._calls.pop(operation, 0)
+
+    def exchange(self, request: Request) -> Response:
+        """Carry a request here, answer it, carry the answer back; both legs take the network's time."""
+        back_ns = 0
+        if not self._network.is_instant:
+            there_ns, back_ns = self._network.legs_ns(self._sender(request), request.path, request.sent_ns)
+            self._clock.sleep_ns(there_ns)
+        response = self._answer(request, back_ns)
+        if back_ns:
+            self._clock.sleep_ns(back_ns)
+        return response
+
+    def _sender(self, request: Request) -> str:
+        """Who sends, as far as the token tells; people's latencies must not depend on each other."""
+        authorization = request.header("authorization")
+        token = self._store.access.get(authorization[7:]) if authorization else None
+        return token.person if token is not None else ""
+
+    def _answer(self, request: Request, back_ns: int) -> Response:
+        """Decide, answer and record; nothing here yields, so calls are decided one by one."""
+        at_ns = self._clock.now_ns()
+        if len(request.body) > MAX_BODY_BYTES:
+            request.body = b""
+            response = json_response(413, {"error": "too_large", "message": "The body is too large."})
+            self._record_api(request, response, at_ns, back_ns, error="too_large")
+            return response
+        try:
+            authorization = self._authorization.answer(request)
+            if authorization is None:
+                return self._answer_api(request, at_ns, back_ns)
+        except Exception as error:
+            _log.exception("the sandbox failed on %s %s", request.method[:16], request.path[:80])
+            self.faults.append(
+                f"the sandbox failed on a {request.method[:16]} request: {type(error).__name__}"
+            )
+            self._recorder.event("sandbox-fault", None, error=type(error).__name__)
+            response = json_response(500, {"error": "server_error"})
+            self._record_api(request, response, at_ns, back_ns, error="server_error")
+            return response
+        response = authorization.response
+        self._recorder.call(
+            request,
+            response,
+            target=self._recorder.target(request),
+            at_ns=at_ns,
+            done_ns=self._clock.now_ns() + back_ns,
+            kind=authorization.kind,
+            actor=authorization.actor,
+            client_id=authorization.client_id,
+            person=authorization.person,
+            token=None,
+            error=authorization.error,
+            oauth=authorization.oauth,
+        )
+        return response
+
+    def _answer_api(self, request: Request, at_ns: int, back_ns: int) -> Response:
+        answer = self._api.answer(request, at_ns)
+        token, route, decision = answer.token, answer.route, answer.decision
+        if request.operation is not None:
+            if len(self._calls) > _MOST_OPERATIONS:  # trace ids that nobody will ask about
+                self._calls.clear()
+            self._calls[request.operation] = self._calls.get(request.operation, 0) + 1
+        self._recorder.call(
+            request,
+            answer.response,
+            target=self._recorder.target(request),
+            at_ns=at_ns,
+            done_ns=self._clock.now_ns() + back_ns,
+            kind="api",
+            actor="app",
+            client_id=token.client_id if token is not None else None,
+            person=token.person if token is not None else None,
+            token=token.mark if token is not None else self._recorder.mark(answer.secret),
+            route=route.name if route is not None else None,
+            error=answer.error,
+            decision=decision,
+            retry_after_ns=answer.retry_after_ns,
+            cost=self._api.cost if decision.keys else 0,
+            scopes_needed=" ".join(route.scopes) if route is not None else None,
+            secret=answer.secret,
+        )
+        return answer.response
+
+    def _record_api(
+        self, request: Request, response: Response, at_ns: int, back_ns: int, *, error: str
+    ) -> None:
+        self._recorder.call(
+            request,
+            response,
+            target=self._recorder.target(request),
+            at_ns=at_ns,
+            done_ns=self._clock.now_ns() + back_ns,
+            kind="api",
+            actor="app",
+            client_id=None,
+            person=None,
+            token=None,
+            error=error,
+        )
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        """The sandbox as a WSGI application (PEP 3333)."""
+        response = self.exchange(self._from_environ(environ))
+        headers = [*response.headers, ("Content-Length", str(len(response.body)))]
+        start_response(_PHRASES.get(response.status, f"{response.status} Unknown"), headers)
+        return [response.body]
+
+    def _from_environ(self, environ: dict[str, Any]) -> Request:
+        headers = [
+            (name[5:].replace("_", "-").lower(), value)
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        ]
+        for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            if environ.get(name):
+                headers.append((name.replace("_", "-").lower(), environ[name]))
+        # PEP 3333: PATH_INFO is the decoded path's bytes as latin-1.
+        path = environ.get("PATH_INFO", "/").encode("latin-1").decode("utf-8", "replace")
+        request = Request(
+            environ["REQUEST_METHOD"],
+            path,
+            environ.get("QUERY_STRING", ""),
+            headers,
+            environ["wsgi.input"].read(MAX_BODY_BYTES + 1),
+            ip=environ.get("REMOTE_ADDR", ""),
+            sent_ns=self._clock.now_ns(),
+            operation=None,
+        )
+        request.operation = operation_of_traceparent(request.header("traceparent"))
+        return request
+
+
+def operation_of_traceparent(traceparent: str | None) -> str | None:
+    """The trace id of a `traceparent` header (W3C Trace Context, 3.2), which an app may carry along."""
+    if traceparent is None or len(traceparent) < 55 or traceparent[2] != "-" or traceparent[35] != "-":
+        return None
+    trace = traceparent[3:35]
+    return trace if all(digit in "0123456789abcdef" for digit in trace) else None
+
+
+def decoded_path(path: str) -> str:
+    """A path with its percent-encoding undone, as WSGI servers hand it over."""
+    return unquote(path, errors="replace") if "%" in path else path

@@ -1,0 +1,248 @@
+"""The authorization server's endpoints: authorize (sign in, consent), token, metadata."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from hashlib import sha256
+from http.cookies import CookieError, SimpleCookie
+from typing import NamedTuple
+
+from authlib.oauth2.rfc6749.errors import AccessDeniedError, OAuth2Error
+
+from quotalab.clock import Entropy
+from quotalab.ledger import OAuthFacts
+from quotalab.profiles.provider import Provider
+from quotalab.sandbox import rfc8414
+from quotalab.sandbox.http import Request, Response, html, json_response, redirect
+from quotalab.sandbox.pages import consent_page, error_page, sign_in_page
+from quotalab.sandbox.record import Recorder
+from quotalab.sandbox.rfc6749 import GrantServer, OAuthRequest
+from quotalab.sandbox.store import Store
+
+__all__ = ["Answer", "AuthorizationEndpoints"]
+
+_AUTHORIZE = "/oauth/authorize"
+_SIGN_IN = "/oauth/login"
+_TOKEN = "/oauth/token"  # noqa: S105  (a path)
+_COOKIE = "sandbox_session"
+
+
+class Answer(NamedTuple):
+    """An answer with what the ledger says of it."""
+
+    response: Response
+    kind: str
+    actor: str
+    client_id: str | None
+    person: str | None
+    error: str | None
+    oauth: OAuthFacts | None
+
+
+class AuthorizationEndpoints:
+    """Answers what is not the API's."""
+
+    def __init__(
+        self, provider: Provider, store: Store, recorder: Recorder, entropy: Entropy, issuer: str
+    ) -> None:
+        self._provider = provider
+        self._store = store
+        self._recorder = recorder
+        self._entropy = entropy
+        self._issuer = issuer
+        self._server = GrantServer(provider, store, entropy, recorder)
+        self._csrf_key = entropy.key("csrf")
+
+    def answer(self, request: Request) -> Answer | None:
+        """The answer, or None when the path is none of the authorization server's."""
+        if request.path == _TOKEN:
+            return self._token(request)
+        if request.path == _AUTHORIZE:
+            return self._authorize(request)
+        if request.path == _SIGN_IN:
+            return self._sign_in(request)
+        if request.path == rfc8414.PATH:
+            document = rfc8414.metadata(self._provider, self._issuer)
+            return Answer(json_response(200, document), "metadata", "app", None, None, None, None)
+        return None
+
+    # ---- authorize: RFC 6749, 3.1
+
+    def _authorize(self, request: Request) -> Answer:
+        pairs = request.query_pairs()
+        facts = self._facts(dict(pairs))
+        client_id = self._known_client(dict(pairs).get("client_id"))
+        person = self._signed_in(request)
+
+        def answer(response: Response, error: str | None = None, **more: str | None) -> Answer:
+            return Answer(response, "authorize", "browser", client_id, person, error, facts._replace(**more))
+
+        if request.method not in ("GET", "POST"):
+            return answer(_not_allowed("GET, POST"), "method_not_allowed")
+        try:
+            asked = OAuthRequest(request, self._issuer, pairs)
+            grant = self._server.get_consent_grant(asked, person)
+        except OAuth2Error as error:
+            return answer(self._error(error), error.error)
+        except ValueError:  # Authlib will not quote a text that RFC 6749, 4.1.2.1 keeps out of descriptions
+            return answer(html(400, error_page("A parameter holds what it must not.")), "invalid_request")
+        action = f"{_AUTHORIZE}?{request.query}"
+        if person is None:
+            page = sign_in_page(self._provider.title, f"{_SIGN_IN}?{request.query}")
+            return answer(html(200, page))
+
+        most = self._provider.test_phase.max_people
+        if most is not None and person not in self._store.connected and len(self._store.connected) >= most:
+            self._recorder.event("connection-refused", person, most_people=most)
+            refused = AccessDeniedError(
+                f"Before review at most {most} people may connect this app.", redirect_uri=grant.redirect_uri
+            )
+            refused.state = asked.payload.state
+            return answer(self._error(refused), "access_denied")
+
+        if request.method == "GET":
+            words = [self._provider.scopes[scope] for scope in asked.scope.split()]
+            page = consent_page(
+                self._provider.title, asked.client.client_id, person, words, action, self._csrf(request)
+            )
+            return answer(html(200, page))
+
+        form = dict(request.form_pairs())
+        if not hmac.compare_digest(form.get("csrf", "").encode(), self._csrf(request).encode()):
+            return answer(
+                html(403, error_page("This form is not the one that was shown to you.")), "forged_form"
+            )
+        allowed = form.get("decision") == "allow"
+        try:
+            response = self._server.create_authorization_response(asked, person if allowed else None, grant)
+        except ValueError:
+            return answer(html(400, error_page("A parameter holds what it must not.")), "invalid_request")
+        if not allowed:
+            self._recorder.event("consent-denied", person, client=client_id)
+            return answer(response, "access_denied")
+        self._store.connected.add(person)
+        self._recorder.event("consent-given", person, client=client_id, scopes=asked.scope)
+        return answer(response, code=self._recorder.mark(asked.issued["code"]), scopes_granted=asked.scope)
+
+    def _error(self, error: OAuth2Error) -> Response:
+        """An error goes back by redirect only where the client and its URI were found right (4.1.2.1)."""
+        if error.redirect_uri:
+            response: Response = self._server.handle_error_response(None, error)
+            return response
+        return html(400, error_page(error.description or error.error))
+
+    # ---- signing in
+
+    def _sign_in(self, request: Request) -> Answer:
+        facts = self._facts(dict(request.query_pairs()))
+        client_id = self._known_client(dict(request.query_pairs()).get("client_id"))
+        if request.method != "POST":
+            return Answer(
+                _not_allowed("POST"), "authorize", "browser", client_id, None, "method_not_allowed", facts
+            )
+        form = dict(request.form_pairs())
+        person, password = form.get("username", ""), form.get("password", "")
+        if not self._store.is_listed(person) or not hmac.compare_digest(
+            password.encode("utf-8", "replace"), self._store.password_of(person).encode()
+        ):
+            self._recorder.event("sign-in-refused", None)
+            page = sign_in_page(self._provider.title, f"{_SIGN_IN}?{request.query}", failed=True)
+            return Answer(html(401, page), "authorize", "browser", client_id, None, "sign_in_refused", facts)
+        session = self._entropy.token("session")
+        self._store.sessions[session] = person
+        secure = "; Secure" if self._issuer.startswith("https:") else ""
+        cookie = f"{_COOKIE}={session}; Path=/oauth; HttpOnly; SameSite=Lax{secure}"
+        response = redirect(f"{_AUTHORIZE}?{request.query}", ("Set-Cookie", cookie))
+        return Answer(response, "authorize", "browser", client_id, person, None, facts)
+
+    def _session(self, request: Request) -> str | None:
+        try:
+            cookie = SimpleCookie(request.header("cookie") or "").get(_COOKIE)
+        except CookieError:
+            return None
+        return cookie.value if cookie is not None and cookie.value in self._store.sessions else None
+
+    def _signed_in(self, request: Request) -> str | None:
+        session = self._session(request)
+        return self._store.sessions[session] if session is not None else None
+
+    def _csrf(self, request: Request) -> str:
+        """A form is good for one session and one authorization request."""
+        text = f"{self._session(request)}\n{request.query}"
+        return hmac.new(self._csrf_key, text.encode("utf-8", "replace"), sha256).hexdigest()
+
+    # ---- token: RFC 6749, 3.2
+
+    def _token(self, request: Request) -> Answer:
+        pairs = request.form_pairs()
+        form = dict(pairs)
+        facts = self._facts(form)
+        if request.method != "POST":
+            return Answer(_not_allowed("POST"), "token", "app", None, None, "method_not_allowed", facts)
+        asked = None
+        try:
+            asked = OAuthRequest(request, self._issuer, pairs)
+            response = self._server.create_token_response(asked)
+        except OAuth2Error as error:
+            response = self._server.handle_error_response(None, error)
+        except ValueError:
+            response = json_response(400, {"error": "invalid_request"}, ("Cache-Control", "no-store"))
+        client_id = (
+            asked.client.client_id
+            if asked is not None and asked.client
+            else self._known_client(form.get("client_id"))
+        )
+        if response.status != 200 or asked is None:
+            error_code = _error_code(response)
+            self._recorder.event("token-refused", None, client=client_id, error=error_code)
+            return Answer(response, "token", "app", client_id, None, error_code, facts)
+        person = asked.user.person
+        facts = facts._replace(
+            issued_token=self._recorder.mark(asked.issued.get("access_token")),
+            issued_refresh_token=self._recorder.mark(asked.issued.get("refresh_token")),
+            scopes_granted=asked.issued.get("scope"),
+        )
+        return Answer(response, "token", "app", client_id, person, None, facts)
+
+    # ---- what the ledger is told
+
+    def _known_client(self, client_id: str | None) -> str | None:
+        return client_id if client_id in self._store.clients else None
+
+    def _facts(self, parameters: dict[str, str]) -> OAuthFacts:
+        """The request's parameters, secrets as marks; texts that could hold anything only if known."""
+        mark = self._recorder.mark
+        redirect_uri = parameters.get("redirect_uri")
+        registered = {uri for client in self._store.clients.values() for uri in client.redirect_uris}
+        if redirect_uri is not None and redirect_uri not in registered:
+            redirect_uri = "[not registered]"
+        return OAuthFacts(
+            grant_type=_known(
+                parameters.get("grant_type"),
+                ("authorization_code", "refresh_token", "password", "client_credentials"),
+            ),
+            response_type=_known(parameters.get("response_type"), ("code", "token")),
+            pkce_method=_known(parameters.get("code_challenge_method"), ("S256", "plain")),
+            state=mark(parameters.get("state")),
+            code=mark(parameters.get("code")),
+            refresh_token=mark(parameters.get("refresh_token")),
+            redirect_uri=redirect_uri,
+            scopes_asked=self._known_scopes(parameters.get("scope")),
+        )
+
+    def _known_scopes(self, scope: str | None) -> str | None:
+        asked = scope.split()[:100] if scope else ()
+        return " ".join([name if name in self._provider.scopes else "[other]" for name in asked]) or None
+
+
+def _known(value: str | None, known: tuple[str, ...]) -> str | None:
+    return value if value is None or value in known else "[other]"
+
+
+def _not_allowed(allow: str) -> Response:
+    return Response(405, [("Allow", allow)], b"")
+
+
+def _error_code(response: Response) -> str:
+    return str(json.loads(response.body)["error"])

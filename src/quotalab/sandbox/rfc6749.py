@@ -1,0 +1,183 @@
+"""RFC 6749, The OAuth 2.0 Authorization Framework: authorization code and refresh grants.
+
+Authlib parses and validates; what is stored, issued and expired is ours.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Payload, OAuth2Request, grants
+from authlib.oauth2.rfc6749.errors import InvalidRequestError
+
+from quotalab.clock import Entropy
+from quotalab.profiles.provider import Provider
+from quotalab.sandbox.http import Request, Response, json_response, redirect
+from quotalab.sandbox.record import Recorder
+from quotalab.sandbox.rfc7636 import Pkce
+from quotalab.sandbox.store import AuthorizationCode, Client, Grant, RefreshToken, Store
+
+__all__ = ["GrantServer", "OAuthRequest", "Repeated"]
+
+_NO_STORE = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))  # RFC 6749, 5.1
+
+
+class Repeated(InvalidRequestError):  # type: ignore[misc]
+    """A parameter was sent twice: "request and response parameters MUST NOT be included more than once"
+    (RFC 6749, 3.1 and 3.2)."""
+
+
+class _Payload(OAuth2Payload):  # type: ignore[misc]
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._data = dict(pairs)
+        self._datalist: defaultdict[str, list[str]] = defaultdict(list)
+        for name, value in pairs:
+            self._datalist[name].append(value)
+
+    @property
+    def data(self) -> dict[str, str]:
+        return self._data
+
+    @property
+    def datalist(self) -> defaultdict[str, list[str]]:
+        return self._datalist
+
+
+class OAuthRequest(OAuth2Request):  # type: ignore[misc]
+    """A request to an OAuth endpoint, as Authlib wants it.
+
+    Raises `Repeated`. Parameters without a value count as left out (RFC 6749, 3.1).
+    """
+
+    def __init__(self, request: Request, issuer: str, pairs: list[tuple[str, str]]) -> None:
+        super().__init__(request.method, issuer + request.path)
+        names = [name for name, _ in pairs]
+        if len(set(names)) != len(names):
+            raise Repeated("A parameter is included more than once.")
+        self.payload = _Payload([(name, value) for name, value in pairs if value])
+        authorization = request.header("authorization")
+        self.headers = {"Authorization": authorization} if authorization is not None else {}
+        self.issued: dict[str, str] = {}
+        """The token response, for the ledger."""
+
+    @property
+    def args(self) -> dict[str, str]:
+        return self.payload.data
+
+    @property
+    def form(self) -> dict[str, str]:
+        return self.payload.data
+
+
+class _CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]
+    """RFC 6749, 4.1."""
+
+    server: GrantServer
+
+    def generate_authorization_code(self) -> str:
+        return self.server.entropy.token("authorization-code")
+
+    def save_authorization_code(self, code: str, request: OAuthRequest) -> None:
+        request.issued["code"] = code
+        self.server.store.add_code(
+            code,
+            client_id=request.client.client_id,
+            person=request.user,
+            redirect_uri=request.payload.redirect_uri,
+            scope=request.scope,
+            code_challenge=request.payload.data.get("code_challenge"),
+        )
+
+    def query_authorization_code(self, code: str, client: Client) -> AuthorizationCode | None:
+        return self.server.store.live_code(code, client.client_id)
+
+    def delete_authorization_code(self, authorization_code: AuthorizationCode) -> None:
+        authorization_code.used = True  # kept until it expires, so that a second use is seen
+
+    def authenticate_user(self, authorization_code: AuthorizationCode) -> Grant:
+        return authorization_code.grant
+
+
+class _RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc]
+    """RFC 6749, 6, with rotation (RFC 9700, 4.14.2) where the profile has it."""
+
+    server: GrantServer
+    TOKEN_ENDPOINT_AUTH_METHODS = grants.AuthorizationCodeGrant.TOKEN_ENDPOINT_AUTH_METHODS
+
+    @property
+    def INCLUDE_NEW_REFRESH_TOKEN(self) -> bool:
+        return self.server.rotates
+
+    def authenticate_refresh_token(self, refresh_token: str) -> RefreshToken | None:
+        return self.server.store.live_refresh(refresh_token)
+
+    def authenticate_user(self, refresh_token: RefreshToken) -> Grant:
+        return refresh_token.grant
+
+    def revoke_old_credential(self, refresh_token: RefreshToken) -> None:
+        refresh_token.rotated = self.server.rotates
+
+
+class GrantServer(AuthorizationServer):  # type: ignore[misc]
+    """Authlib's authorization server on our store, entropy and clock."""
+
+    def __init__(self, provider: Provider, store: Store, entropy: Entropy, recorder: Recorder) -> None:
+        super().__init__(scopes_supported=list(provider.scopes))
+        self.store = store
+        self.rotates = provider.oauth.refresh_rotation == "rotate"
+        self._expires_in = provider.oauth.access_token_lifetime_ns // 1_000_000_000
+        self.entropy = entropy
+        self._recorder = recorder
+        self.register_grant(_CodeGrant, [Pkce(required=provider.oauth.pkce == "required")])
+        self.register_grant(_RefreshGrant)
+
+    def query_client(self, client_id: str) -> Client | None:
+        return self.store.clients.get(client_id)
+
+    def generate_token(
+        self,
+        grant_type: str,  # noqa: ARG002
+        client: Client,
+        user: Grant | None = None,
+        scope: str | None = None,
+        expires_in: int | None = None,  # noqa: ARG002
+        include_refresh_token: bool = True,
+    ) -> dict[str, Any]:
+        """RFC 6749, 5.1; the token's lifetime is the profile's, by the sandbox's clock."""
+        allowed = client.get_allowed_scope(scope)
+        assert user is not None
+        assert allowed is not None
+        token = {
+            "access_token": self.entropy.token("access-token"),
+            "token_type": "Bearer",
+            "expires_in": self._expires_in,
+            "scope": allowed,
+        }
+        if include_refresh_token:
+            token["refresh_token"] = self.entropy.token("refresh-token")
+        return token
+
+    def save_token(self, token: dict[str, Any], request: OAuthRequest) -> None:
+        grant: Grant = request.user
+        mark = self._recorder.mark(token["access_token"])
+        assert mark is not None
+        self.store.add_access(token["access_token"], grant, token["scope"], mark)
+        if "refresh_token" in token:
+            scope = request.refresh_token.get_scope() if request.refresh_token else token["scope"]
+            self.store.add_refresh(token["refresh_token"], grant, scope)
+        request.issued.update(token)
+
+    def create_oauth2_request(self, request: OAuthRequest) -> OAuthRequest:
+        return request
+
+    def handle_response(self, status: int, body: Any, headers: list[tuple[str, str]]) -> Response:
+        for name, value in headers:
+            if name == "Location":
+                return redirect(value)
+        document = dict(body) if isinstance(body, list) else body
+        kept = [header for header in headers if header[0] == "WWW-Authenticate"]
+        return json_response(status, document, *_NO_STORE, *kept)
+
+    def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Nobody listens."""

@@ -1,0 +1,10 @@
+"""What locustfiles import: people, operations, and what they may meet.
+
+Importing it imports Locust, which patches the process for gevent.
+"""
+
+from quotalab.reference import Declined
+from quotalab.scenario.operations import Asked, operation
+from quotalab.scenario.person import Person, PlannedPerson
+
+__all__ = ["Asked", "Declined", "Person", "PlannedPerson", "operation"]

@@ -1,0 +1,88 @@
+"""A simulated person's browser: follows real redirects, fills in real forms, keeps cookies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from http.cookies import SimpleCookie
+from urllib.parse import urlencode, urljoin
+
+import httpx
+
+from quotalab.errors import ScenarioError
+
+__all__ = ["Browser"]
+
+_MOST_STEPS = 12
+
+
+class _FirstForm(HTMLParser):
+    """The first form of a page: where it goes, and what its fields hold."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.action: str | None = None
+        self.fields: dict[str, str] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        kept = {name: value or "" for name, value in attrs}
+        if tag == "form" and self.action is None:
+            self.action = kept.get("action", "")
+        elif tag in ("input", "button") and self.action is not None and "name" in kept:
+            self.fields.setdefault(kept["name"], kept.get("value", ""))
+
+
+class Browser:
+    """One person's browser, over any httpx transport."""
+
+    def __init__(self, transport: httpx.BaseTransport, username: str, password: str) -> None:
+        self._transport = transport
+        self._known = {"username": username, "password": password}
+        self._cookies: dict[str, str] = {}
+
+    def visit(self, address: str, until: str, choices: Mapping[str, str] | None = None) -> str:
+        """Open `address`, sign in and agree where asked, and go on until a redirect leads to `until`.
+
+        `choices` answers form fields that a person decides on; a form's first button is pressed otherwise.
+        Returns the whole address that the browser was sent to. Raises `ScenarioError` when the way ends
+        elsewhere, naming the last page's status.
+        """
+        method, form = "GET", None
+        for _ in range(_MOST_STEPS):
+            response = self._send(method, address, form)
+            location = response.headers.get("location")
+            if location is not None:
+                address = urljoin(address, location)
+                if address.partition("?")[0] == until:
+                    return address
+                method, form = "GET", None
+                continue
+            page = _FirstForm(response.text)
+            if page.action is None or response.status_code >= 400:
+                break
+            form = {
+                **page.fields,
+                **{k: v for k, v in self._known.items() if k in page.fields},
+                **(choices or {}),
+            }
+            method, address = "POST", urljoin(address, page.action)
+        raise ScenarioError(f"the way to {until} ended on a page with status {response.status_code}")
+
+    def _send(self, method: str, address: str, form: Mapping[str, str] | None) -> httpx.Response:
+        headers = {"Accept": "text/html", "User-Agent": "simulated-browser/1.0"}
+        if self._cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        content = None
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            content = urlencode(form).encode()
+        response = self._transport.handle_request(
+            httpx.Request(method, address, headers=headers, content=content)
+        )
+        response.read()
+        response.close()
+        for cookie in response.headers.get_list("set-cookie"):
+            for name, morsel in SimpleCookie(cookie).items():
+                self._cookies[name] = morsel.value
+        return response

@@ -1,0 +1,211 @@
+"""People as Locust users: one user acts as one person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import gevent
+from gevent.event import Event
+from locust import User, task
+from locust.exception import StopUser
+
+from quotalab.errors import ScenarioError
+from quotalab.ledger import Operation
+from quotalab.reference import Declined, IntegrationError, NotConnected, Patience
+from quotalab.sandbox.transport import current_operation
+from quotalab.scenario.operations import Asked, Terms, terms_of
+from quotalab.scenario.stage import Stage
+from quotalab.traffic import PlannedOperation
+
+__all__ = ["Person", "PlannedPerson"]
+
+
+class Person(User):  # type: ignore[misc]
+    """Someone who uses the app. Write tasks as for any Locust user, with `asking` around what is asked.
+
+    Class attributes say what the scenario is made for; options of the command line win over them.
+    """
+
+    abstract = True
+    provider: ClassVar[str] = "temporary-production"
+    policy: ClassVar[str] = "polite"
+    traffic: ClassVar[str | None] = None
+    population: ClassVar[int] = 100
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        stage: Stage | None = getattr(environment, "stage", None)
+        if stage is None:
+            raise ScenarioError(
+                f"{type(self).__name__} has no stage: start it with quotalab run, or with locust"
+            )
+        self.stage = stage
+        cast = stage.next_person()
+        self.name = cast.person
+        self.plan = cast.operations
+        self.app = stage.app
+        self._refused = False
+
+    def connect(self) -> None:
+        """Give the app consent: sign in, agree, come back. Override for another app."""
+        browser = self.stage.browser(self.name)
+        callback = browser.visit(self.app.connect(self.name), self.stage.callback)
+        self.app.connected(callback)
+
+    def is_connected(self) -> bool:
+        """Whether the app has this person's consent. Override for another app."""
+        connected: bool = self.app.is_connected(self.name)
+        return connected
+
+    def patience(self, asked: Asked, *, interactive: bool = True) -> Patience:
+        """How long the app may take over an operation, as the reference integration wants it."""
+        return Patience(asked.deadline_ns, interactive)
+
+    @contextmanager
+    def asking(self, name: str, *, within_s: float) -> Iterator[Asked]:
+        """Something asked of the app now; what happens inside belongs to it, calls included.
+
+        It is done when the block ends, stale when the block said so, declined on `Declined`, failed on any
+        other exception, abandoned when the run ends first. Exceptions of the app go no further.
+        """
+        now_ns = self.stage.clock.now_ns()
+        with self._recorded(name, now_ns, now_ns + int(within_s * 1_000_000_000)) as asked:
+            yield asked
+
+    @contextmanager
+    def _recorded(self, name: str, planned_ns: int, deadline_ns: int) -> Iterator[Asked]:
+        stage = self.stage
+        asked = Asked(stage.next_operation(self.name), name, planned_ns, deadline_ns)
+        started_ns = stage.clock.now_ns()
+        token = current_operation.set(asked.operation)
+        outcome, told, failure = "abandoned", None, None
+        try:
+            self._connect_first()
+            yield asked
+            outcome = "stale" if asked.stale else "done"
+        except Declined as error:
+            outcome, told = "declined", str(error)
+        except StopUser:
+            raise
+        except Exception as error:
+            # Only our own texts are known to hold no secret; of any other exception the type must do.
+            outcome = "failed"
+            told = (
+                f"{type(error).__name__}: {error}"
+                if isinstance(error, IntegrationError)
+                else type(error).__name__
+            )
+            failure = error
+            if not isinstance(error, IntegrationError | ScenarioError):
+                self.environment.events.user_error.fire(
+                    user_instance=self, exception=error, tb=error.__traceback__
+                )
+        finally:
+            current_operation.reset(token)
+            ended_ns = stage.clock.now_ns()
+            stage.record(
+                Operation(
+                    asked.operation,
+                    self.name,
+                    name,
+                    planned_ns,
+                    started_ns,
+                    ended_ns,
+                    deadline_ns,
+                    outcome,
+                    told,
+                    stage.sandbox.calls_of(asked.operation),
+                )
+            )
+            self.environment.events.request.fire(
+                request_type="operation",
+                name=name,
+                response_time=(ended_ns - planned_ns) / 1_000_000,
+                response_length=0,
+                exception=failure if outcome == "failed" else None,
+                context={},
+            )
+
+    def _connect_first(self) -> None:
+        """Consent is asked for once; whom the provider turned away does not try again all day."""
+        if self.is_connected():
+            return
+        if self._refused:
+            raise NotConnected("the provider did not let the person connect")
+        self._refused = True
+        self.connect()
+        self._refused = False
+
+
+class PlannedPerson(Person):
+    """Someone whose day is planned by a traffic profile; `@operation` methods say what can be asked.
+
+    The plan is an open model: it does not slip because the app is slow, and waits count from the plan.
+    What nobody waits for (``interactive=False``) runs beside the rest.
+    """
+
+    abstract = True
+
+    @classmethod
+    def terms(cls, name: str) -> Terms:
+        """Deadline and kind of an operation; raises `ScenarioError` when the class has none of that name."""
+        terms = terms_of(cls, name)
+        if terms is None:
+            known = ", ".join(sorted(known for known in dir(cls) if terms_of(cls, known))) or "none"
+            raise ScenarioError(
+                f"{cls.__name__} has no operation {name!r}, which the traffic plans; it has: {known}"
+            )
+        return terms
+
+    @task
+    def live(self) -> None:
+        """The person's day, as planned."""
+        clock = self.stage.clock
+        beside: list[Any] = []
+        done = 0
+        try:
+            for step in self.plan:
+                wait_ns = step.planned_ns - clock.now_ns()
+                if wait_ns > 0:
+                    clock.sleep_ns(wait_ns)
+                terms = self.terms(step.name)
+                done += 1
+                if terms.interactive:
+                    self._perform(step, terms)
+                else:
+                    beside.append(gevent.spawn(self._perform, step, terms))
+            Event().wait()  # until the run ends
+        finally:
+            gevent.killall(beside)
+            now_ns = clock.now_ns()
+            for step in self.plan[done:]:
+                if step.planned_ns >= now_ns:
+                    break
+                self._never_started(step, now_ns)
+
+    def _perform(self, step: PlannedOperation, terms: Terms) -> None:
+        method: Callable[[Asked], Any] = getattr(self, step.name)
+        with self._recorded(step.name, step.planned_ns, step.planned_ns + terms.deadline_ns) as asked:
+            result = method(asked)
+            asked.stale = asked.stale or getattr(result, "stale", False) is True
+
+    def _never_started(self, step: PlannedOperation, now_ns: int) -> None:
+        """The run ended while the person was still busy with an earlier operation."""
+        deadline_ns = step.planned_ns + self.terms(step.name).deadline_ns
+        operation = self.stage.next_operation(self.name)
+        self.stage.record(
+            Operation(
+                operation,
+                self.name,
+                step.name,
+                step.planned_ns,
+                now_ns,
+                now_ns,
+                deadline_ns,
+                "abandoned",
+                None,
+                0,
+            )
+        )

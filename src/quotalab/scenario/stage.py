@@ -1,0 +1,191 @@
+"""The stage: sandbox, app and ledger, set up for a cast of people. What a scenario plays on."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from quotalab.clock import Clock, Entropy
+from quotalab.errors import ScenarioError
+from quotalab.ledger import LedgerWriter, Operation
+from quotalab.profiles.app import AppSettings
+from quotalab.profiles.policy import Policy
+from quotalab.profiles.provider import Provider
+from quotalab.profiles.traffic import Traffic
+from quotalab.reference import build as build_reference
+from quotalab.sandbox import Access, Sandbox
+from quotalab.sandbox.transport import MemoryTransport, current_operation
+from quotalab.scenario.browser import Browser
+from quotalab.traffic import PersonPlan, plan
+
+__all__ = ["Stage"]
+
+_MEMORY_ISSUER = "https://provider.test"  # .test: RFC 6761, never a real host
+_CALLBACK = "https://app.test/oauth/callback"
+
+
+class Stage:
+    """Everything that people act on in one run.
+
+    `close` ends it; the ledger is then whole, and the app's state is gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        provider: Provider,
+        policy: Policy,
+        traffic: Traffic | None,
+        users: int,
+        start_ns: int,
+        span_ns: int,
+        clock: Clock,
+        entropy: Entropy,
+        ledger: LedgerWriter,
+        app: AppSettings,
+        root: Path,
+        listens: bool = False,
+    ) -> None:
+        self.clock = clock
+        self.entropy = entropy
+        self.callback = _CALLBACK
+        self._ledger = ledger
+        self._end_ns = start_ns + span_ns
+        if traffic is not None:
+            self._plans = plan(traffic, entropy, people=users, start_ns=start_ns, span_ns=span_ns)
+        else:
+            self._plans = tuple(PersonPlan(f"p{i + 1:05d}", ()) for i in range(users))
+        self._cast = 0
+        self._count: dict[str, int] = {}
+        self._operation_key = entropy.key("operations")
+        self._server: Any = None
+        self._state = tempfile.TemporaryDirectory(prefix="quotalab-app-")
+        self.sandbox, access = self._open(provider, listens=listens)
+        self.app = self._build(app, access, policy, root)
+
+    def _open(self, provider: Provider, *, listens: bool) -> tuple[Sandbox, Access]:
+        parts: dict[str, Any] = {
+            "clock": self.clock,
+            "entropy": self.entropy,
+            "ledger": self._ledger,
+            "people": [kept.person for kept in self._plans],
+        }
+        if not listens:
+            sandbox = Sandbox(provider, issuer=_MEMORY_ISSUER, **parts)
+            transport: httpx.BaseTransport = MemoryTransport(sandbox, self.clock)
+            self._transport = transport
+            return sandbox, replace(sandbox.register(self.callback), transport=transport)
+        from quotalab.sandbox.server import LoopbackServer
+
+        self._server = LoopbackServer()
+        sandbox = Sandbox(provider, issuer=self._server.address, **parts)
+        self._server.serve(sandbox)
+        self._transport = httpx.HTTPTransport()
+        return sandbox, sandbox.register(self.callback)
+
+    def _build(self, settings: AppSettings, access: Access, policy: Policy, root: Path) -> Any:
+        if settings.build is None:
+            return build_reference(
+                access,
+                policy,
+                clock=self.clock,
+                entropy=self.entropy,
+                state=Path(self._state.name),
+                traceparent=_traceparent,
+            )
+        self._set_environment(settings.env, access)
+        build = _import(settings.build, root)
+        try:
+            return build(access)
+        except Exception as error:
+            raise ScenarioError(f"app {settings.build!r}: build(access) raised {_told(error)}") from error
+
+    def _set_environment(self, env: Mapping[str, str], access: Access) -> None:
+        known = {
+            name: str(getattr(access, name))
+            for name in ("issuer", "api_base", "authorization_endpoint", "token_endpoint", "redirect_uri")
+        } | {"client_id": access.client_id, "client_secret": access.client_secret}
+        for name, template in env.items():
+            try:
+                os.environ[name] = template.format_map(known)
+            except (KeyError, ValueError, IndexError):
+                raise ScenarioError(
+                    f"tool.quotalab.app.env.{name}: {template!r} may use only "
+                    + ", ".join("{" + key + "}" for key in known)
+                ) from None
+
+    def next_person(self) -> PersonPlan:
+        """The next of the cast, with what they will do.
+
+        Raises `ScenarioError` when more people appear than were announced.
+        """
+        if self._cast == len(self._plans):
+            raise ScenarioError(f"more than the {self._cast} people of this run appeared; give --users")
+        self._cast += 1
+        return self._plans[self._cast - 1]
+
+    def browser(self, person: str) -> Browser:
+        """A browser with the person's name and password at the provider."""
+        return Browser(self._transport, person, self.sandbox.password_of(person))
+
+    def next_operation(self, person: str) -> str:
+        """An id for the person's next operation."""
+        count = self._count[person] = self._count.get(person, 0) + 1
+        return blake2b(f"{person} {count}".encode(), key=self._operation_key, digest_size=16).hexdigest()
+
+    def record(self, row: Operation) -> None:
+        """Append an operation to the ledger."""
+        self._ledger.operation(row)
+
+    def close(self) -> None:
+        """Close the app and the server, and forget the app's state."""
+        close = getattr(self.app, "close", None)
+        if callable(close):
+            close()
+        self._transport.close()
+        if self._server is not None:
+            self._server.stop()
+        self._state.cleanup()
+
+
+def _traceparent() -> str | None:
+    """The current operation as a `traceparent` header (W3C Trace Context, 3.2)."""
+    operation = current_operation.get()
+    return f"00-{operation}-{operation[:16]}-01" if operation else None
+
+
+def _import(build: str, root: Path) -> Callable[[Access], Any]:
+    module, _, name = build.partition(":")
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise ScenarioError(f"app {build!r}: cannot be imported: {error}") from error
+    except AttributeError:
+        raise ScenarioError(f"app {build!r}: module {module!r} has no {name!r}") from None
+    except Exception as error:
+        raise ScenarioError(f"app {build!r}: importing it raised {_told(error)}") from error
+    if not callable(found):
+        raise ScenarioError(f"app {build!r}: is not a function")
+    build_app: Callable[[Access], Any] = found
+    return build_app
+
+
+def _told(error: BaseException) -> str:
+    """An exception in one line, with where it was raised."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    at = f" ({last.tb_frame.f_code.co_filename}:{last.tb_lineno})" if last is not None else ""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}{at}" if text else f"{type(error).__name__}{at}"
