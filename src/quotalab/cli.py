@@ -130,6 +130,8 @@ def _run(options: argparse.Namespace) -> int:
         locust=tuple(options.locust),
         command=("quotalab", *options.given),
     )
+    if asked.start_ns is not None and asked.clock == "real":
+        raise InputError("--start: only virtual time can begin when you like; leave it out with --clock real")
     progress = _live_line if sys.stderr.isatty() else None
     simulated = simulate(asked, workspace, progress=progress, stage_done=timings.done)
     if progress is not None:

@@ -51,7 +51,7 @@ def _run_file(path: Path) -> tuple[dict[str, str | None], str]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=30,
     )
     results = [json.loads(line[2:]) for line in done.stdout.splitlines() if line.startswith("@@")]
     return dict(results), done.stderr
@@ -99,7 +99,7 @@ def run():
             check=False,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=30,
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
         )
         return Finished(done.stdout.splitlines(), done.stderr, done.returncode)

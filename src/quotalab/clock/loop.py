@@ -198,7 +198,7 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         timeline = self.timeline
         timeline.looks += 1
         if timeline.looks > timeline.looks_limit:
-            timeline.on_too_many("yields with sleep(0)")
+            timeline.on_too_many("yields without sleeping")
         return corecext.loop.run_callback(self, func, *args)
 
     def async_(self, ref: bool = True, priority: int | None = None) -> Any:
@@ -338,4 +338,5 @@ def _nanoseconds(seconds: float) -> int:
         return 0
     if seconds >= _LAST_S:  # also infinity
         return LAST_NS
-    return int(seconds * 1_000_000_000 + 0.5)
+    # At least one: code that waits for what is left, less than time can tell, would come back for ever.
+    return int(seconds * 1_000_000_000 + 0.5) or 1

@@ -109,7 +109,8 @@ class VirtualTime:
         self._hub = Hub(self._loop)
         # A stalled run ends the main greenlet like Ctrl-C does, whichever greenlet it was found in.
         self._hub.SYSTEM_ERROR = (*Hub.SYSTEM_ERROR, Stalled)
-        self._hub.NOT_ERROR = (*Hub.NOT_ERROR, Stalled)
+        # Not printed where it is raised: it arrives at the end of the block.
+        self._hub.NOT_ERROR = (*Hub.NOT_ERROR, Stalled, StalledError)
         set_hub(self._hub)
         self._thrower: Any = None
         self.clock: Clock = VirtualClock(self._timeline, self._loop)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -36,7 +35,7 @@ def raise_in_thread(ident: int, error: type[BaseException] | None) -> None:
 
 
 class Watchdog:
-    """Watches ``loop`` from the moment it is made until :meth:`stop`.
+    """Watches ``loop`` from the moment it is made, in the loop's thread, until :meth:`stop`.
 
     ``report(error, yielding)`` is called in the watchdog's thread; ``yielding`` tells whether the loop runs,
     so that a callback of it will be called.
@@ -54,7 +53,8 @@ class Watchdog:
         self._report = report
         self._stall_s = stall_s
         self._hold_limit_s = hold_limit_s
-        self._main = threading.main_thread().ident or 0
+        # The system's own number of the thread: threading's is a greenlet's, once patched.
+        self._main: int = get_original("_thread", "get_ident")()
         self._every_s = min(_EVERY_S, stall_s / _LOOKS_PER_LIMIT, hold_limit_s / _LOOKS_PER_LIMIT)
         self._last_look_s: float = monotonic_s()
         self._iteration = self._now_ns = -1
@@ -75,22 +75,27 @@ class Watchdog:
         raise_in_thread(self._main, None)
 
     def _watch(self) -> None:
-        # A lock's timeout is counted in C, by the real clock.
-        while not self._running.acquire(timeout=self._every_s):
-            now_s = monotonic_s()
-            # Nobody ran while the whole process was stopped: that time counts for nothing.
-            elapsed_s = min(now_s - self._last_look_s, 4 * self._every_s)
-            self._last_look_s = now_s
-            holds = self._loop.holds
-            if holds:
-                self._forget()
-                for hold in holds:
-                    if now_s - hold.since_s > self._hold_limit_s:
-                        self._held_too_long(hold)
-            else:
-                self._held_reported.clear()
-                self._look(elapsed_s)
-        self._ended.release()
+        try:
+            # A lock's timeout is counted in C, by the real clock.
+            while not self._running.acquire(timeout=self._every_s):
+                self._look()
+        finally:
+            self._ended.release()
+
+    def _look(self) -> None:
+        now_s = monotonic_s()
+        # Nobody ran while the whole process was stopped: that time counts for nothing.
+        elapsed_s = min(now_s - self._last_look_s, 4 * self._every_s)
+        self._last_look_s = now_s
+        holds = self._loop.holds
+        if not holds:
+            self._held_reported.clear()
+            self._look_at_main(elapsed_s)
+            return
+        self._forget()
+        for hold in holds:
+            if now_s - hold.since_s > self._hold_limit_s:
+                self._held_too_long(hold)
 
     def _held_too_long(self, hold: Hold) -> None:
         if hold.yields:
@@ -106,9 +111,9 @@ class Watchdog:
                 sys._current_frames()[self._main].f_code is Hub.run.__code__,
             )
 
-    def _look(self, elapsed_s: float) -> None:
-        frame = sys._current_frames().get(self._main)
-        in_loop = frame is None or frame.f_code is Hub.run.__code__
+    def _look_at_main(self, elapsed_s: float) -> None:
+        frame = sys._current_frames()[self._main]
+        in_loop = frame.f_code is Hub.run.__code__
         iteration, now_ns = self._loop.iteration, self._loop.timeline.now_ns
         turning = iteration != self._iteration
         moved = now_ns != self._now_ns

@@ -43,6 +43,8 @@ class _Stream:
         self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
     def close(self) -> None:
+        if self._file.closed:
+            return
         self.flush()
         self._writer.close()
         self._file.close()
@@ -108,6 +110,6 @@ class LedgerWriter:
         self._due_ns = self._monotonic_ns() + FLUSH_NS
 
     def close(self) -> None:
-        """Write what is left and end the streams."""
+        """Write what is left and end the streams; closing again does nothing."""
         for stream in self._streams.values():
             stream.close()

@@ -86,10 +86,14 @@ class Authorizer:
         Raises `ConsentRefused` when they, or the provider, said no, or when the callback answers no
         request of ours (RFC 6749, 10.12: it may be forged).
         """
-        state = httpx.URL(callback).params.get("state", "")
+        answered = httpx.URL(callback).params
+        state = answered.get("state", "")
         pending = self._pending.pop(state, None)
         if pending is None:
             raise ConsentRefused("the callback answers no request of this app")
+        if "error" in answered:  # RFC 6749, 4.1.2.1
+            told = f"{answered['error']}: {answered.get('error_description', '')}"
+            raise ConsentRefused(told.rstrip(": ")[:200])
         try:
             answer = parse_authorization_code_response(callback, state)
         except OAuth2Error as error:

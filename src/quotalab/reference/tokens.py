@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -51,10 +52,13 @@ class TokenStore:
     def put(self, person: str, tokens: Tokens) -> None:
         """Keep new tokens; after a crash the file holds the old ones or the new ones, whole."""
         file = self._file(person)
-        part = file.with_suffix(".part")
-        part.touch(mode=0o600)
-        part.write_bytes(self._fernet.encrypt(json.dumps(asdict(tokens)).encode()))
-        part.replace(file)
+        part = f"{file}.part"
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, self._fernet.encrypt(json.dumps(asdict(tokens)).encode()))
+        finally:
+            os.close(descriptor)
+        os.replace(part, file)
         self._held[person] = tokens
 
     def forget(self, person: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,13 +42,14 @@ def environment_for(classes: Sequence[type[Any]], arguments: Sequence[str]) -> A
         raise InputError(
             f"Locust options after --: {reason[0].partition('error: ')[2] or reason[0]}"
         ) from None
+    changed = {name for name, value in vars(options).items() if value != vars(defaults)[name]}
     own = {action.dest for action in get_parser(default_config_files=[])._actions}
-    for name, value in vars(options).items():
-        if value == vars(defaults)[name] or name in _KEPT or name not in own:
-            continue
+    for name in sorted(changed & own - _KEPT):
         flag = "--" + name.replace("_", "-")
         why = _REFUSED.get(name, "a run cannot keep it yet")
         raise InputError(f"Locust option {flag}: {why}")
+    # People come all at once on purpose, and a warning about that would greet every run.
+    logging.getLogger("locust").setLevel(options.loglevel if "loglevel" in changed else logging.ERROR)
     environment = Environment(
         user_classes=list(classes),
         tags=options.tags,

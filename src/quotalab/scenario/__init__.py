@@ -4,7 +4,8 @@ Importing it imports Locust, which patches the process for gevent.
 """
 
 from quotalab.reference import Declined
+from quotalab.scenario import plain  # listens to Locust's events
 from quotalab.scenario.operations import Asked, operation
 from quotalab.scenario.person import Person, PlannedPerson
 
-__all__ = ["Asked", "Declined", "Person", "PlannedPerson", "operation"]
+__all__ = ["Asked", "Declined", "Person", "PlannedPerson", "operation", "plain"]

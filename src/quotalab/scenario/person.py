@@ -22,7 +22,7 @@ from quotalab.traffic import PlannedOperation
 __all__ = ["Person", "PlannedPerson"]
 
 
-class Person(User):  # type: ignore[misc]
+class Person(User):
     """Someone who uses the app. Write tasks as for any Locust user, with `asking` around what is asked.
 
     Class attributes say what the scenario is made for; options of the command line win over them.

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from quotalab.browser import Browser
 from quotalab.clock import Clock, Entropy
 from quotalab.errors import ScenarioError
 from quotalab.ledger import LedgerWriter, Operation
@@ -24,7 +25,6 @@ from quotalab.profiles.traffic import Traffic
 from quotalab.reference import build as build_reference
 from quotalab.sandbox import Access, Sandbox
 from quotalab.sandbox.transport import MemoryTransport, current_operation
-from quotalab.scenario.browser import Browser
 from quotalab.traffic import PersonPlan, plan
 
 __all__ = ["Stage"]
@@ -58,8 +58,7 @@ class Stage:
         self.clock = clock
         self.entropy = entropy
         self.callback = _CALLBACK
-        self._ledger = ledger
-        self._end_ns = start_ns + span_ns
+        self.ledger = ledger
         if traffic is not None:
             self._plans = plan(traffic, entropy, people=users, start_ns=start_ns, span_ns=span_ns)
         else:
@@ -69,21 +68,26 @@ class Stage:
         self._operation_key = entropy.key("operations")
         self._server: Any = None
         self._state = tempfile.TemporaryDirectory(prefix="quotalab-app-")
-        self.sandbox, access = self._open(provider, listens=listens)
-        self.app = self._build(app, access, policy, root)
+        self._transport: httpx.BaseTransport | None = None
+        self.app: Any = None
+        try:
+            self.sandbox, access = self._open(provider, listens=listens)
+            self.app = self._build(app, access, policy, root)
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self, provider: Provider, *, listens: bool) -> tuple[Sandbox, Access]:
         parts: dict[str, Any] = {
             "clock": self.clock,
             "entropy": self.entropy,
-            "ledger": self._ledger,
+            "ledger": self.ledger,
             "people": [kept.person for kept in self._plans],
         }
         if not listens:
             sandbox = Sandbox(provider, issuer=_MEMORY_ISSUER, **parts)
-            transport: httpx.BaseTransport = MemoryTransport(sandbox, self.clock)
-            self._transport = transport
-            return sandbox, replace(sandbox.register(self.callback), transport=transport)
+            self._transport = MemoryTransport(sandbox, self.clock)
+            return sandbox, replace(sandbox.register(self.callback), transport=self._transport)
         from quotalab.sandbox.server import LoopbackServer
 
         self._server = LoopbackServer()
@@ -135,6 +139,7 @@ class Stage:
 
     def browser(self, person: str) -> Browser:
         """A browser with the person's name and password at the provider."""
+        assert self._transport is not None
         return Browser(self._transport, person, self.sandbox.password_of(person))
 
     def next_operation(self, person: str) -> str:
@@ -144,14 +149,15 @@ class Stage:
 
     def record(self, row: Operation) -> None:
         """Append an operation to the ledger."""
-        self._ledger.operation(row)
+        self.ledger.operation(row)
 
     def close(self) -> None:
         """Close the app and the server, and forget the app's state."""
         close = getattr(self.app, "close", None)
         if callable(close):
             close()
-        self._transport.close()
+        if self._transport is not None:
+            self._transport.close()
         if self._server is not None:
             self._server.stop()
         self._state.cleanup()

@@ -1,0 +1,238 @@
+"""Counting in windows: numpy over int64 nanoseconds, exact, ties and boundaries included.
+
+Windows are half-open, [x, x + W). Counted backwards from a call at t, those are the calls in (t - W, t].
+
+Everything lies on one composite axis: value = key x (span + W) + (t - t0), so that a single sort and a single
+binary search serve all keys at once, and no window reaches from one key into the next. Where that axis would
+not fit into 63 bits the keys are taken in parts; where even one key does not fit, `InputError` is raised.
+Nothing ever wraps.
+
+Arguments that all functions share: `at_ns` int64 (n,), ns since 1970; `key` integer codes of 0 or more (n,);
+`cost` int64 (n,) of 0 or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from quotalab.errors import InputError
+
+__all__ = ["Peaks", "Uses", "fixed_uses", "largest_in_any_window", "rolling_uses", "use_curve"]
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+_MOST = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """The fullest window of each key that occurs; int64 arrays of one length, in order of `key`."""
+
+    key: Ints
+    largest: Ints
+    """The number of rows, or the sum of their costs."""
+    at_ns: Ints
+    """When that was reached first: the window is (at_ns - W, at_ns]."""
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What a limit had counted when each row came; arrays aligned with the rows."""
+
+    used: Ints
+    """Charged within the window, before this row."""
+    wait_ns: Ints
+    """0 where the row fits, else how long until it would if nothing else were admitted meanwhile."""
+    opened_ns: Ints
+    """Of fixed windows: the start of the row's window (its own time where none was open). Else t - W."""
+
+
+def largest_in_any_window(at_ns: Ints, key: Ints, window_ns: int, cost: Ints | None = None) -> Peaks:
+    """The most rows, or the largest sum of `cost`, in any half-open window of each key; in any order of rows.
+
+    Raises `InputError` when times, keys or costs are too large for exact arithmetic.
+    """
+    parts = []
+    for rows, axis, stride, first_key in _parts(at_ns, key, window_ns):
+        if cost is None:
+            axis = np.sort(axis)
+            sums = np.arange(1, len(axis) + 1) - np.searchsorted(axis, axis - window_ns, "right")
+        else:
+            order = np.argsort(axis, kind="stable")
+            axis = axis[order]
+            total = _running(cost[rows][order])
+            sums = total[1:] - total[np.searchsorted(axis, axis - window_ns, "right")]
+        starts, codes = _starts(axis, stride)
+        largest = np.maximum.reduceat(sums, starts)
+        best = np.flatnonzero(sums == np.repeat(largest, np.diff(starts, append=len(axis))))
+        first = best[np.searchsorted(best, starts)]
+        parts.append((codes + first_key, largest, axis[first] - codes * stride + int(at_ns.min())))
+    if not parts:
+        none = np.empty(0, dtype=np.int64)
+        return Peaks(none, none, none)
+    keys, largests, times = zip(*parts, strict=True)
+    return Peaks(np.concatenate(keys), np.concatenate(largests), np.concatenate(times))
+
+
+def rolling_uses(
+    at_ns: Ints, key: Ints, cost: Ints, admitted: Bools, *, window_ns: int, limit: int
+) -> Uses:
+    """Use of a rolling window before each row, in the rows' order, which must be that of decision.
+
+    used = costs of the admitted rows of the same key, earlier in order, at times in (t - W, t]. The wait
+    lasts until enough of the oldest of them have left.
+    """
+    used = np.zeros(len(at_ns), dtype=np.int64)
+    wait_ns = np.zeros(len(at_ns), dtype=np.int64)
+    for rows, axis, _, _ in _parts(at_ns, key, window_ns):
+        order = np.argsort(axis, kind="stable")
+        axis, times, costs = axis[order], at_ns[rows][order], cost[rows][order]
+        counts = admitted[rows][order] & (costs > 0)
+        before = np.cumsum(counts) - counts  # how many counted rows come before each
+        charged, left_at = axis[counts], times[counts]
+        total = _running(costs[counts])
+        oldest = np.searchsorted(charged, axis - window_ns, "right")
+        mine = total[before] - total[oldest]
+        excess = mine + costs - limit
+        waits = np.zeros(len(axis), dtype=np.int64)
+        full = np.flatnonzero(excess > 0)
+        if len(full):
+            # The row with whose leaving the excess is gone; a cost above the limit waits for all to leave.
+            leaver = np.searchsorted(total, total[oldest[full]] + excess[full], "left") - 1
+            leaver = np.minimum(leaver, before[full] - 1)
+            held = leaver >= oldest[full]
+            leaves = np.where(held, left_at[np.maximum(leaver, 0)] if len(left_at) else 0, times[full])
+            waits[full] = leaves + window_ns - times[full]
+        _put(used, rows, order, mine)
+        _put(wait_ns, rows, order, waits)
+    return Uses(used, wait_ns, at_ns - window_ns)
+
+
+def fixed_uses(
+    at_ns: Ints, key: Ints, cost: Ints, admitted: Bools, *, window_ns: int, limit: int, clock_aligned: bool
+) -> Uses:
+    """Use of fixed windows before each row, in the rows' order, which must be that of decision.
+
+    Clock-aligned windows are the whole periods since 1970 in UTC. Otherwise a key's window begins at its
+    first admitted row after the window before has ended; refused rows neither open one nor count.
+    """
+    used = np.zeros(len(at_ns), dtype=np.int64)
+    opened_ns = at_ns - at_ns % window_ns if clock_aligned else at_ns.copy()
+    for rows, axis, stride, _ in _parts(at_ns, key, window_ns):
+        order = np.argsort(axis, kind="stable")
+        axis, times, costs = axis[order], at_ns[rows][order], cost[rows][order]
+        counts = admitted[rows][order]
+        before = np.cumsum(counts) - counts
+        total = _running(costs[counts])
+        if clock_aligned:
+            window, code = times // window_ns, axis // stride
+            new = np.ones(len(axis), dtype=bool)
+            new[1:] = (window[1:] != window[:-1]) | (code[1:] != code[:-1])
+            starts = np.flatnonzero(new)
+            mine = total[before] - np.repeat(total[before[starts]], np.diff(starts, append=len(axis)))
+        else:
+            charged = axis[counts]
+            heads = _chain(np.searchsorted(charged, charged + window_ns, "left"))
+            last = np.searchsorted(heads, before, "left") - 1  # the latest head among the rows before
+            head = heads[np.maximum(last, 0)] if len(heads) else np.zeros(len(axis), dtype=np.int64)
+            is_open = last >= 0
+            if len(heads):
+                # On the axis a head of another key lies a window or more away, as one that has ended does.
+                is_open &= axis - charged[head] < window_ns
+            mine = np.where(is_open, total[before] - total[head], 0)
+            if len(heads):
+                opened = np.where(is_open, times[counts][head], times)
+                _put(opened_ns, rows, order, opened)
+        _put(used, rows, order, mine)
+    wait_ns = np.where(used + cost > limit, opened_ns + window_ns - at_ns, 0)
+    return Uses(used, wait_ns, opened_ns)
+
+
+def use_curve(at_ns: Ints, cost: Ints, window_ns: int) -> tuple[Ints, Ints]:
+    """The rolling use of one key as steps: (times, use from that time on), times strictly rising.
+
+    A call at t counts in [t, t + W): at t + W it has left already. The highest step is what
+    `largest_in_any_window` finds.
+    """
+    times = np.concatenate([at_ns, at_ns + window_ns])
+    deltas = np.concatenate([cost, -cost])
+    order = np.argsort(times, kind="stable")
+    times, use = times[order], np.cumsum(deltas[order])
+    if not len(times):
+        return times, use
+    last = np.append(times[1:] != times[:-1], True)
+    return times[last], use[last]
+
+
+def _parts(at_ns: Ints, key: Ints, window_ns: int) -> Iterator[tuple[slice | Ints, Ints, int, int]]:
+    """(rows, their composite axis, its stride, the code of the first key on it): all rows in as few as fit."""
+    if not len(at_ns):
+        return
+    start_ns, least, most = int(at_ns.min()), int(key.min()), int(key.max())
+    if least < 0:
+        raise InputError("a row without a key cannot be counted under one")
+    stride = int(at_ns.max()) - start_ns + window_ns
+    if stride > _MOST:
+        raise InputError(f"times that lie {stride} ns apart, a window included, do not fit into 63 bits")
+    # The end of the last key's last window must fit as well.
+    together = _MOST // stride
+    if most - least < together:
+        yield slice(None), (key.astype(np.int64) - least) * stride + (at_ns - start_ns), stride, least
+        return
+    order = np.argsort(key, kind="stable")
+    codes, first = np.unique(key[order], return_index=True)
+    begin = 0
+    while begin < len(codes):
+        end = int(np.searchsorted(codes, min(int(codes[begin]) + together, _MOST), "left"))
+        rows = order[first[begin] : first[end] if end < len(codes) else len(order)]
+        base = int(codes[begin])
+        yield rows, (key[rows].astype(np.int64) - base) * stride + (at_ns[rows] - start_ns), stride, base
+        begin = end
+
+
+def _running(cost: Ints) -> Ints:
+    """Running sums of `cost` with a 0 before them, refused where they could wrap."""
+    if len(cost):
+        if int(cost.min()) < 0:
+            raise InputError("a cost below 0 cannot be counted")
+        if int(cost.max()) * len(cost) > _MOST // 2 and sum(cost.tolist()) > _MOST // 2:
+            raise InputError("costs that add up to 2**62 or more cannot be counted exactly")
+    total = np.zeros(len(cost) + 1, dtype=np.int64)
+    np.cumsum(cost, out=total[1:])
+    return total
+
+
+def _starts(axis: Ints, stride: int) -> tuple[Ints, Ints]:
+    """Where each key that has rows begins on the sorted axis, and the keys' codes."""
+    keys = int(axis[-1]) // stride + 1
+    if keys <= 2 * len(axis):
+        starts = np.searchsorted(axis, np.arange(keys) * stride)
+        has = np.diff(starts, append=len(axis)) > 0
+        return starts[has], np.flatnonzero(has)
+    codes = axis // stride  # few rows under far-apart codes
+    starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
+    return starts, codes[starts]
+
+
+def _chain(following: Ints) -> Ints:
+    """0, following[0], following[following[0]], ... until the end: the rows that open a window."""
+    steps = following.tolist()
+    heads = []
+    row = 0
+    while row < len(steps):
+        heads.append(row)
+        row = steps[row]
+    return np.array(heads, dtype=np.int64)
+
+
+def _put(into: Ints, rows: slice | Ints, order: Ints, values: Ints) -> None:
+    """Bring sorted values of a part back into the rows' own order."""
+    if isinstance(rows, slice):
+        into[order] = values
+    else:
+        into[rows[order]] = values

@@ -1,0 +1,37 @@
+"""Rules, findings and verdicts: what the files in `analysis/` are written against.
+
+A rule is a function from `Frames` to `Judgement` under a stable id::
+
+    @rule("QL101", "quota-overrun")
+    def quota_overrun(frames: Frames) -> Judgement:
+        \"\"\"...the rule's page, under the headings of `HEADINGS`...\"\"\"
+"""
+
+from quotalab.rules.finding import VERDICTS, Finding, Judgement, worst
+from quotalab.rules.loading import load_rules
+from quotalab.rules.meanings import early_calls, retries
+from quotalab.rules.metrics import demand, metrics, waits_ns
+from quotalab.rules.registry import HEADINGS, Rule, rule, select
+from quotalab.rules.verdict import Fault, RuleResult, UnknownRoute, Verdict, judge
+
+__all__ = [
+    "HEADINGS",
+    "VERDICTS",
+    "Fault",
+    "Finding",
+    "Judgement",
+    "Rule",
+    "RuleResult",
+    "UnknownRoute",
+    "Verdict",
+    "demand",
+    "early_calls",
+    "judge",
+    "load_rules",
+    "metrics",
+    "retries",
+    "rule",
+    "select",
+    "waits_ns",
+    "worst",
+]

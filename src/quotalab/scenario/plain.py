@@ -1,0 +1,112 @@
+"""Scenarios under plain ``locust -f``: the real clock, a sandbox inside the process, a run folder.
+
+Listeners for Locust's own events; in a run of ``quotalab run`` they find a stage set and do nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import events
+from locust.runners import LocalRunner
+
+from quotalab.clock import RealClock, SystemEntropy
+from quotalab.errors import QuotalabError, ScenarioError
+from quotalab.ledger.recording import Recording, default_folder
+from quotalab.profiles.app import app_settings
+from quotalab.scenario.needs import resolve
+from quotalab.scenario.stage import Stage
+from quotalab.workspace import Workspace
+
+__all__: list[str] = []
+
+_DAY_NS = 86_400 * 10**9
+
+
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
+def _arguments(parser: Any) -> None:
+    group = parser.add_argument_group("quotalab")
+    group.add_argument("--provider", env_var="QUOTALAB_PROVIDER", help="provider profile")
+    group.add_argument("--policy", env_var="QUOTALAB_POLICY", help="policy of the reference integration")
+    group.add_argument("--traffic", env_var="QUOTALAB_TRAFFIC", help="traffic profile")
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def _set_stage(environment: Any, runner: Any, **_: Any) -> None:
+    if getattr(environment, "stage", None) is not None:
+        return
+    try:
+        _PlainRun(environment, runner)
+    except QuotalabError as error:
+        print(f"quotalab: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+class _PlainRun:
+    """One run under plain Locust."""
+
+    def __init__(self, environment: Any, runner: Any) -> None:
+        if not isinstance(runner, LocalRunner):
+            raise ScenarioError("each process would have a sandbox and limits of its own; run one process")
+        options = environment.parsed_options
+        workspace = Workspace.find(Path.cwd())
+        scenario = Path(sys.modules[environment.user_classes[0].__module__].__file__ or "")
+        self._clock = RealClock()
+        needs = resolve(
+            environment.user_classes,
+            workspace,
+            str(scenario),
+            provider=options.provider,
+            policy=options.policy,
+            traffic=options.traffic,
+            users=options.num_users,
+        )
+        start_ns = self._clock.now_ns()
+        span_ns = int(options.run_time) * 10**9 if options.run_time else _DAY_NS
+        self._recording = Recording(
+            default_folder(start_ns, scenario.stem, needs.provider.name, None),
+            self._clock.monotonic_ns,
+            scenario=scenario,
+            documents=needs.documents(),
+            provider=needs.provider.name,
+            traffic=needs.traffic.name if needs.traffic is not None else None,
+            policy=needs.policy.name,
+            seed=None,
+            clock="real",
+            transport="memory",
+            users=needs.users,
+            start_ns=start_ns,
+            span_ns=span_ns,
+            settings=(),
+            command=("locust", *sys.argv[1:]),
+        )
+        environment.stage = self._stage = Stage(
+            provider=needs.provider,
+            policy=needs.policy,
+            traffic=needs.traffic,
+            users=needs.users,
+            start_ns=start_ns,
+            span_ns=span_ns,
+            clock=self._clock,
+            entropy=SystemEntropy(),
+            ledger=self._recording.writer,
+            app=app_settings(workspace.settings, str(workspace.root / "pyproject.toml")),
+            root=workspace.root,
+        )
+        self._flusher = gevent.spawn(self._flush)
+        environment.events.quit.add_listener(self._end)
+
+    def _flush(self) -> None:
+        while True:
+            self._clock.sleep_ns(10**9)
+            self._recording.writer.flush_if_due()
+
+    def _end(self, **_: Any) -> None:
+        self._flusher.kill()
+        self._stage.close()
+        self._recording.end(self._clock.now_ns())
+        folder = self._recording.folder.path
+        print(f"quotalab: {folder}\nquotalab: judge it with: quotalab report {folder}", file=sys.stderr)

@@ -1,0 +1,207 @@
+"""The reference integration against the sandbox: tokens, refusals, deadlines, by hand-moved time."""
+
+from __future__ import annotations
+
+import pytest
+
+from quotalab.browser import Browser
+from quotalab.reference import ConsentRefused, Declined, NotConnected, Patience, ProviderError
+
+S = 1_000_000_000
+FOREVER = Patience(2**62)
+
+
+def statuses(world) -> list[tuple[str, int]]:
+    """(kind, status) of every call of the app, in order."""
+    calls = world.tables().calls
+    rows = calls.select(["kind", "status", "actor"]).to_pylist()
+    return [(row["kind"], row["status"]) for row in rows if row["actor"] == "app"]
+
+
+def test_a_person_connects_and_their_events_are_read(world) -> None:
+    """Sign-in, consent, redirect with state, code for tokens, and a call with the token."""
+    w = world()
+    assert not w.app.is_connected("p00001")
+    w.connect()
+    assert w.app.is_connected("p00001")
+    fetched = w.app.event("p00001", "7", FOREVER)
+    assert (fetched.data["id"], fetched.stale) == ("7", False)
+    assert statuses(w) == [("token", 200), ("api", 200)]
+
+
+def test_export_follows_every_page(world) -> None:
+    """120 events in pages of 50 are three calls."""
+    w = world()
+    w.connect()
+    assert len(w.app.export("p00001", Patience(2**62, interactive=False)).data) == 120
+    assert statuses(w) == [("token", 200), *[("api", 200)] * 3]
+
+
+def test_what_was_added_is_read_back(world) -> None:
+    """Lists grow by POST."""
+    w = world()
+    w.connect()
+    added = w.app.add("p00001", "Review", FOREVER).data
+    assert added["id"] == "121"
+    assert w.app.event("p00001", "121", FOREVER).data["title"] == "Review"
+
+
+def test_a_token_is_refreshed_before_it_expires(world) -> None:
+    """Five minutes before its hour is over a token is replaced, and not one nanosecond earlier."""
+    w = world()
+    w.connect()
+    w.clock.jump(55 * 60 * S - 1)
+    w.app.event("p00001", "1", FOREVER)
+    w.clock.jump(1)
+    w.app.event("p00001", "1", FOREVER)
+    assert statuses(w) == [("token", 200), ("api", 200), ("token", 200), ("api", 200)]
+
+
+def test_a_401_is_answered_by_one_refresh_and_one_more_try(world) -> None:
+    """A policy that refreshes at the last moment meets the expiry, and mends it once."""
+    w = world("naive", refresh_before="0s")
+    w.connect()
+    w.app._authorizer._store._held["p00001"] = replace_expiry(w, 2**62)
+    w.clock.jump(3600 * S)
+    w.app.event("p00001", "1", FOREVER)
+    assert statuses(w) == [("token", 200), ("api", 401), ("token", 200), ("api", 200)]
+
+
+def replace_expiry(w, expires_ns: int):
+    """The person's tokens, as an app with a wrong idea of their lifetime would hold them."""
+    from dataclasses import replace
+
+    return replace(w.app._authorizer._store.get("p00001"), expires_ns=expires_ns)
+
+
+def test_after_invalid_grant_the_provider_is_not_asked_again(world) -> None:
+    """A dead refresh token means connecting again; the app forgets it and says so."""
+    w = world()
+    w.connect()
+    w.clock.jump(31 * 86400 * S)
+    for _ in range(3):
+        with pytest.raises(NotConnected):
+            w.app.event("p00001", "1", FOREVER)
+    assert statuses(w) == [("token", 200), ("token", 400)]
+
+
+def test_a_refusal_is_waited_out_as_promised_and_told_to_the_whole_app(world) -> None:
+    """Retry-After is kept to the second, and another person's call waits as well."""
+    w = world("polite", "limits.hourly.limit=1", retry={"jitter": "none", "base": "0s"})
+    w.connect("p00001")
+    w.connect("p00002")
+    w.app.event("p00001", "1", FOREVER)
+    w.clock.jump(10 * S)
+    w.app.event("p00001", "1", FOREVER)
+    assert w.now_s() == 3600.0
+    w.app.event("p00002", "1", FOREVER)
+    assert w.now_s() == 7200.0
+    assert statuses(w).count(("api", 429)) == 2
+
+
+def test_a_wait_beyond_the_deadline_fails_at_once(world) -> None:
+    """The deadline is the person's, not the provider's."""
+    w = world("obedient", "limits.hourly.limit=1")
+    w.connect()
+    w.app.event("p00001", "1", FOREVER)
+    with pytest.raises(ProviderError, match="deadline is too near"):
+        w.app.add("p00001", "x", Patience(w.clock.now_ns() + 30 * S))
+    assert w.now_s() == 0.0
+
+
+def test_the_naive_policy_asks_five_times_at_once(world) -> None:
+    """Retry-After is ignored, so one operation is five refused calls."""
+    w = world("naive", "limits.hourly.limit=1")
+    w.connect()
+    w.app.event("p00001", "1", FOREVER)
+    with pytest.raises(ProviderError, match="429"):
+        w.app.event("p00001", "2", FOREVER)
+    assert statuses(w)[2:] == [("api", 429)] * 5
+    assert w.clock.now_ns() % S == 0
+
+
+def test_a_spent_budget_serves_what_the_app_had_and_declines_what_it_had_not(world) -> None:
+    """Stale beats nothing; a write has nothing to fall back on."""
+    w = world("polite", budget={"calls": 1, "margin": 0.0})
+    w.connect()
+    w.app.event("p00001", "1", FOREVER)
+    soon = Patience(w.clock.now_ns() + 30 * S)
+    assert w.app.event("p00001", "1", soon).stale
+    with pytest.raises(Declined):
+        w.app.event("p00001", "2", soon)
+    with pytest.raises(Declined):
+        w.app.add("p00001", "x", soon)
+    assert w.now_s() == 0.0
+
+
+def test_stale_first_does_not_wait_when_it_has_something(world) -> None:
+    """The policy's order decides: with stale first nobody waits for fresh data."""
+    w = world("polite", budget={"calls": 1, "margin": 0.0, "when_spent": ["stale", "wait"]})
+    w.connect()
+    w.app.event("p00001", "1", FOREVER)
+    assert w.app.event("p00001", "1", FOREVER).stale
+    assert w.now_s() == 0.0
+
+
+def test_a_failed_write_is_not_repeated_but_a_refused_one_is(world) -> None:
+    """After a failure nobody knows whether the work was done (RFC 9110, 9.2.2); a refusal did none."""
+    import httpx
+
+    from quotalab.reference.integration import Calendar
+
+    w = world("polite", retry={"jitter": "none", "base": "1s"})
+    failed, refused = httpx.Response(503), httpx.Response(429, headers={"Retry-After": "2"})
+    wait = Calendar._wait_ns
+    assert wait(w.app, "POST", failed, 1) is None
+    assert wait(w.app, "GET", failed, 1) == 1 * S
+    assert wait(w.app, "GET", failed, 3) == 4 * S
+    assert wait(w.app, "GET", failed, 4) is None
+    assert wait(w.app, "POST", refused, 1) == 2 * S
+
+
+def test_a_callback_with_a_state_of_nobody_is_refused(world) -> None:
+    """A forged callback redeems nothing (RFC 6749, 10.12)."""
+    w = world()
+    with pytest.raises(ConsentRefused, match="answers no request"):
+        w.app.connected("https://app.test/oauth/callback?code=stolen&state=guessed")
+    assert statuses(w) == []
+
+
+def test_a_person_who_says_no_is_not_connected(world) -> None:
+    """access_denied comes back by redirect, with the state (RFC 6749, 4.1.2.1)."""
+    w = world()
+    browser = Browser(w.transport, "p00001", w.sandbox.password_of("p00001"))
+    callback = browser.visit(w.app.connect("p00001"), "https://app.test/oauth/callback", {"decision": "deny"})
+    with pytest.raises(ConsentRefused, match="access_denied"):
+        w.app.connected(callback)
+    assert not w.app.is_connected("p00001")
+
+
+def test_tokens_at_rest_are_encrypted_and_survive_the_process(world) -> None:
+    """No token stands in a file; with the key they are read back, with another they are not there."""
+    from quotalab.reference.tokens import TokenStore
+
+    w = world()
+    w.connect()
+    tokens = w.app._authorizer._store.get("p00001")
+    (file,) = w.state.iterdir()
+    content = file.read_bytes()
+    assert tokens.access_token.encode() not in content
+    assert tokens.refresh_token.encode() not in content
+    assert file.stat().st_mode & 0o077 == 0
+    from cryptography.fernet import Fernet
+
+    key = Fernet.generate_key()
+    TokenStore(w.state, key).put("p00001", tokens)
+    assert TokenStore(w.state, key).get("p00001") == tokens
+    assert TokenStore(w.state, Fernet.generate_key()).get("p00001") is None
+
+
+def test_secrets_are_not_in_what_objects_say_of_themselves(world) -> None:
+    """A traceback or a log line that shows an object shows no secret."""
+    w = world()
+    w.connect()
+    tokens = w.app._authorizer._store.get("p00001")
+    assert tokens.access_token not in repr(tokens)
+    assert tokens.refresh_token not in repr(tokens)
+    assert w.app._authorizer._access.client_secret not in repr(w.app._authorizer._access)
