@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urljoin
@@ -34,11 +34,21 @@ class _FirstForm(HTMLParser):
 
 
 class Browser:
-    """One person's browser, over any httpx transport."""
+    """One person's browser, over any httpx transport.
 
-    def __init__(self, transport: httpx.BaseTransport, username: str, password: str) -> None:
+    `traceparent` gives the trace that a request belongs to (W3C Trace Context), or None.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.BaseTransport,
+        username: str,
+        password: str,
+        traceparent: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._transport = transport
         self._known = {"username": username, "password": password}
+        self._traceparent = traceparent
         self._cookies: dict[str, str] = {}
 
     def visit(self, address: str, until: str, choices: Mapping[str, str] | None = None) -> str:
@@ -73,6 +83,9 @@ class Browser:
         headers = {"Accept": "text/html", "User-Agent": "simulated-browser/1.0"}
         if self._cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        traceparent = self._traceparent()
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
         content = None
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"

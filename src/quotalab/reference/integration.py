@@ -81,7 +81,10 @@ class Calendar:
         self._random = entropy.stream("app", "jitter")
         self._traceparent = traceparent
         self._client = httpx.Client(
-            transport=access.transport, timeout=30.0, headers={"User-Agent": "calendar-app/1.0"}
+            transport=access.transport,
+            timeout=30.0,
+            headers={"User-Agent": "calendar-app/1.0"},
+            event_hooks={"request": [self._carry_trace]},
         )
         self._authorizer = Authorizer(
             access,
@@ -95,6 +98,12 @@ class Calendar:
         self._auth: dict[str, BearerAuth] = {}
         self._budget = Budget(policy.budget, clock) if policy.budget.enabled else None
         self._had: dict[tuple[str, str], Any] = {}
+
+    def _carry_trace(self, request: httpx.Request) -> None:
+        """Say which trace a call belongs to."""
+        traceparent = self._traceparent()
+        if traceparent is not None:
+            request.headers["traceparent"] = traceparent
 
     def close(self) -> None:
         """Close connections."""
@@ -168,8 +177,6 @@ class Calendar:
         auth = self._auth.get(person)
         if auth is None:
             auth = self._auth[person] = BearerAuth(self._authorizer, person)
-        traceparent = self._traceparent()
-        headers = {"traceparent": traceparent} if traceparent else None
         attempt, refused_token = 0, None
         while True:
             # A stale token is renewed now, not with a call of the budget in hand.
@@ -177,9 +184,7 @@ class Calendar:
             if self._budget is not None:
                 self._budget.acquire(interactive=patience.interactive, deadline_ns=deadline_ns)
             try:
-                response = self._client.request(
-                    method, self._api + path, json=json, auth=auth, headers=headers
-                )
+                response = self._client.request(method, self._api + path, json=json, auth=auth)
             finally:
                 if self._budget is not None:
                     self._budget.settle()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import gevent
 from gevent.event import Event
-from locust import User, task
+from locust import User, constant, task
 from locust.exception import StopUser
 
 from quotalab.errors import ScenarioError
@@ -46,7 +46,7 @@ class Person(User):
         self.name = cast.person
         self.plan = cast.operations
         self.app = stage.app
-        self._refused = False
+        self._turned_away = False
 
     def connect(self) -> None:
         """Give the app consent: sign in, agree, come back. Override for another app."""
@@ -71,8 +71,13 @@ class Person(User):
         other exception, abandoned when the run ends first. Exceptions of the app go no further.
         """
         now_ns = self.stage.clock.now_ns()
+        connected = False
         with self._recorded(name, now_ns, now_ns + int(within_s * 1_000_000_000)) as asked:
+            self._connect_first()
+            connected = True
             yield asked
+        if not connected:
+            raise StopUser  # whom the provider turned away has nothing more to ask
 
     @contextmanager
     def _recorded(self, name: str, planned_ns: int, deadline_ns: int) -> Iterator[Asked]:
@@ -82,7 +87,6 @@ class Person(User):
         token = current_operation.set(asked.operation)
         outcome, told, failure = "abandoned", None, None
         try:
-            self._connect_first()
             yield asked
             outcome = "stale" if asked.stale else "done"
         except Declined as error:
@@ -132,11 +136,11 @@ class Person(User):
         """Consent is asked for once; whom the provider turned away does not try again all day."""
         if self.is_connected():
             return
-        if self._refused:
+        if self._turned_away:
             raise NotConnected("the provider did not let the person connect")
-        self._refused = True
+        self._turned_away = True
         self.connect()
-        self._refused = False
+        self._turned_away = False
 
 
 class PlannedPerson(Person):
@@ -147,6 +151,12 @@ class PlannedPerson(Person):
     """
 
     abstract = True
+    wait_time = constant(1)  # should `live` ever end by an error: Locust then starts it again
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self._begun = 0
+        """How many operations of the plan have been begun."""
 
     @classmethod
     def terms(cls, name: str) -> Terms:
@@ -164,14 +174,13 @@ class PlannedPerson(Person):
         """The person's day, as planned."""
         clock = self.stage.clock
         beside: list[Any] = []
-        done = 0
         try:
-            for step in self.plan:
+            for step in self.plan[self._begun :]:
                 wait_ns = step.planned_ns - clock.now_ns()
                 if wait_ns > 0:
                     clock.sleep_ns(wait_ns)
                 terms = self.terms(step.name)
-                done += 1
+                self._begun += 1
                 if terms.interactive:
                     self._perform(step, terms)
                 else:
@@ -180,7 +189,7 @@ class PlannedPerson(Person):
         finally:
             gevent.killall(beside)
             now_ns = clock.now_ns()
-            for step in self.plan[done:]:
+            for step in self.plan[self._begun :]:
                 if step.planned_ns >= now_ns:
                     break
                 self._never_started(step, now_ns)
@@ -188,6 +197,7 @@ class PlannedPerson(Person):
     def _perform(self, step: PlannedOperation, terms: Terms) -> None:
         method: Callable[[Asked], Any] = getattr(self, step.name)
         with self._recorded(step.name, step.planned_ns, step.planned_ns + terms.deadline_ns) as asked:
+            self._connect_first()
             result = method(asked)
             asked.stale = asked.stale or getattr(result, "stale", False) is True
 

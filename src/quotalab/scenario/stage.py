@@ -140,7 +140,7 @@ class Stage:
     def browser(self, person: str) -> Browser:
         """A browser with the person's name and password at the provider."""
         assert self._transport is not None
-        return Browser(self._transport, person, self.sandbox.password_of(person))
+        return Browser(self._transport, person, self.sandbox.password_of(person), _traceparent)
 
     def next_operation(self, person: str) -> str:
         """An id for the person's next operation."""
