@@ -43,20 +43,21 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
     seq, at_ns = calls["seq"].to_numpy(), calls["at"].to_numpy()
     findings = []
     ordered = early.iloc[np.argsort(~same, kind="stable")]  # the refused operations' own calls first
-    for link in ordered.itertuples(index=False):
-        first, again = int(link.refusal), int(link.row)
+    for link in ordered.to_dict("records"):
+        first, again = int(link["refusal"]), int(link["row"])
         promise_ns = int(calls["retry_after_ns"].iloc[first])
-        who = "the same operation" if link.linked_by == "operation" else "the same person and route"
-        if not link.same:
+        who = "the same operation" if link["linked_by"] == "operation" else "the same person and route"
+        if not link["same"]:
             other = calls["person"].iloc[first] == calls["person"].iloc[again]
             who = "another operation" if other else "another person's operation"
         guess = ""
-        if link.same and link.linked_by != "operation":
+        if link["same"] and link["linked_by"] != "operation":
             guess = " The operation is not known: linked by person, route and time."
         message = (
             f"Call {seq[first]} was refused by '{calls['limit'].iloc[first]}' at {clock_time(at_ns[first])} "
-            f"with Retry-After {promise_ns // 10**9} s; {who} called again {duration(at_ns[again] - at_ns[first])} "
-            f"later (call {seq[again]}), {duration(int(link.early_ns))} too early.{guess}"
+            f"with Retry-After {promise_ns // 10**9} s; {who} called again "
+            f"{duration(int(at_ns[again] - at_ns[first]))} later (call {seq[again]}), "
+            f"{duration(int(link['early_ns']))} too early.{guess}"
         )
         findings.append(Finding(message, int(at_ns[again]), (int(seq[first]), int(seq[again]))))
     verdict = "FAIL" if same.any() else "WARN" if len(early) else "PASS"
@@ -75,9 +76,10 @@ def retry_too_fast(frames: Frames) -> Judgement:
     """The app retried without waiting, where the answer had not said how long.
 
     ## What it checks
-    Retries of an answer that may be retried (429, 5xx, 408, or none at all) and that promised nothing. One that
-    is sent sooner after the answer than the profile's `[approval] retry_wait` is too fast: WARN. Two in a row of
-    the same call: FAIL, as that is an app without backoff. Retries after a promise are judged by QL201.
+    Retries of an answer that may be retried (429, 5xx, 408, or none at all) and that promised nothing. One
+    that is sent sooner after the answer than the profile's `[approval] retry_wait` is too fast: WARN. Two in
+    a row of the same call: FAIL, as that is an app without backoff. Retries after a promise are judged by
+    QL201.
 
     ## Why it matters
     A provider in trouble is kept in trouble by clients that repeat at once, and one that counts errors sees
@@ -104,13 +106,15 @@ def retry_too_fast(frames: Frames) -> Judgement:
     again = fast["attempt"].isin(fast["row"])
     seq, at_ns, status = (calls[name].to_numpy() for name in ("seq", "at", "status"))
     findings = []
-    for link, in_a_row in zip(fast.itertuples(index=False), again, strict=True):
-        first, second = int(link.attempt), int(link.row)
+    for link, in_a_row in zip(fast.to_dict("records"), again, strict=True):
+        first, second = int(link["attempt"]), int(link["row"])
         answer = f"was answered {status[first]}" if status[first] else "got no answer"
-        guess = "" if link.linked_by != "person, target and time" else " Linked by person, target and time."
+        guess = (
+            "" if link["linked_by"] != "person, target and time" else " Linked by person, target and time."
+        )
         message = (
             f"Call {seq[first]} {answer} at {clock_time(at_ns[first], decimals=3)} and was repeated "
-            f"{duration(int(link.gap_ns))} later (call {seq[second]}"
+            f"{duration(int(link['gap_ns']))} later (call {seq[second]}"
             f"{', again too soon' if in_a_row else ''}); at least {duration(least_ns)} are wanted.{guess}"
         )
         findings.append(Finding(message, int(at_ns[second]), (int(seq[first]), int(seq[second]))))

@@ -7,7 +7,7 @@ import numpy as np
 from quotalab.frames import Frames
 from quotalab.rules import Finding, Judgement, rule, waits_ns
 from quotalab.rules.metrics import HOUR_NS, quantile_ns
-from quotalab.rules.times import clock_time, count, duration, share
+from quotalab.rules.times import clock_time, count, duration
 
 _NOT_DONE = ("failed", "abandoned", "declined")
 _BROKEN = ("failed", "abandoned")
@@ -19,12 +19,13 @@ def failed_operations(frames: Frames) -> Judgement:
 
     ## What it checks
     The share of operations that failed, were abandoned or were declined, against the profile's `[approval]
-    failed_operations`. FAIL when the failed and abandoned ones alone exceed it: something broke. WARN when they
-    do so only together with the declined ones: the app protected its limit, but people got nothing either. An
-    operation that was answered from an older copy (stale) was answered.
+    failed_operations`. FAIL when the failed and abandoned ones alone exceed it: something broke. WARN when
+    they do so only together with the declined ones: the app protected its limit, but people got nothing
+    either. An operation that was answered from an older copy (stale) was answered.
 
     ## Why it matters
-    An app can stay inside any limit by doing nothing. A provider's reviewer, and people, try whether it works.
+    An app can stay inside any limit by doing nothing. A provider's reviewer, and people, try whether it
+    works.
 
     ## Example
     Of 3,000 operations 200 are declined in the two busiest hours: 6.7 %, where 5 % are tolerated.
@@ -59,11 +60,13 @@ def failed_operations(frames: Frames) -> Judgement:
         hours = (mine["planned"] // HOUR_NS).value_counts()
         busiest = int(hours.index[0]) * HOUR_NS
         message = (
-            f"{len(mine):,} of {count(of_name, 'operation')} '{name}' {_was(str(outcome), len(mine))}{why}; the "
-            f"most in one hour, {int(hours.iloc[0]):,}, from {clock_time(busiest)}."
+            f"{len(mine):,} of {count(of_name, 'operation')} '{name}' {_was(str(outcome), len(mine))}{why}; "
+            f"the most in one hour, {int(hours.iloc[0]):,}, from {clock_time(busiest)}."
         )
         calls = frames.calls[frames.calls["operation"].isin(mine["operation"])]
-        findings.append((-len(mine), Finding(message, busiest, tuple(int(seq) for seq in calls["seq"].iloc[:50]))))
+        findings.append(
+            (-len(mine), Finding(message, busiest, tuple(int(seq) for seq in calls["seq"].iloc[:50])))
+        )
     findings.sort(key=lambda pair: pair[0])
     return Judgement(verdict, metric, most, tuple(finding for _, finding in findings), note=note)
 
@@ -74,8 +77,8 @@ def long_waits(frames: Frames) -> Judgement:
 
     ## What it checks
     The waits of operations that were done or stale, from `planned` to `ended`: a late start is the person's
-    wait too. WARN when the 95th percentile (nearest rank) is above the profile's `[approval] wait_p95`, or when
-    an operation was answered after its deadline; each of those is a finding.
+    wait too. WARN when the 95th percentile (nearest rank) is above the profile's `[approval] wait_p95`, or
+    when an operation was answered after its deadline; each of those is a finding.
 
     ## Why it matters
     An app that queues for its limit breaks no rule of the provider's, and can still be useless.
@@ -98,8 +101,8 @@ def long_waits(frames: Frames) -> Judgement:
     findings = []
     if p95_ns > most_ns:
         message = (
-            f"The 95th percentile of {count(len(waits), 'wait')} is {duration(p95_ns)}, where {duration(most_ns)} "
-            f"is tolerated; the longest wait is {duration(int(waits.max()))}."
+            f"The 95th percentile of {count(len(waits), 'wait')} is {duration(p95_ns)}, where "
+            f"{duration(most_ns)} is tolerated; the longest wait is {duration(int(waits.max()))}."
         )
         findings.append(Finding(message, None))
     answered = frames.operations.loc[waits.index]
@@ -107,13 +110,18 @@ def long_waits(frames: Frames) -> Judgement:
     late = answered[late_ns > 0].assign(late_ns=late_ns[late_ns > 0])
     calls = frames.calls[frames.calls["operation"].isin(late["operation"])]
     seqs = calls.groupby("operation", observed=True)["seq"].apply(list).to_dict() if len(late) else {}
-    for row in late.iloc[np.argsort(-late["late_ns"].to_numpy(), kind="stable")].itertuples(index=False):
+    for row in late.iloc[np.argsort(-late["late_ns"].to_numpy(), kind="stable")].to_dict("records"):
         message = (
-            f"Operation {row.operation} ('{row.name}' of {row.person}), planned for {clock_time(row.planned)}, "
-            f"was answered {duration(row.ended - row.planned)} later, {duration(row.late_ns)} after its deadline."
+            f"Operation {row['operation']} ('{row['name']}' of {row['person']}), planned for "
+            f"{clock_time(row['planned'])}, was answered {duration(row['ended'] - row['planned'])} later, "
+            f"{duration(row['late_ns'])} after its deadline."
         )
-        findings.append(Finding(message, int(row.ended), tuple(seqs.get(row.operation, ())[:50])))
-    note = f"{count(len(late), 'operation')} of {len(waits):,} answered after the deadline" if len(late) else None
+        findings.append(Finding(message, int(row["ended"]), tuple(seqs.get(row["operation"], ())[:50])))
+    note = (
+        f"{count(len(late), 'operation')} of {len(waits):,} answered after the deadline"
+        if len(late)
+        else None
+    )
     return Judgement("WARN" if findings else "PASS", p95_ns / 1e9, most_ns / 1e9, tuple(findings), note=note)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from quotalab.frames import Frames, LimitUse, largest_in_any_window, limit_uses, window_rows
@@ -19,10 +20,11 @@ def quota_overrun(frames: Frames) -> Judgement:
     """The app asked for more calls than a limit allows.
 
     ## What it checks
-    Calls that a limit refused. The sandbox lets no more than the limit through, so an overrun shows as refused
-    calls. What is tolerated is the provider's `[approval] refusals`: with `never` any refused call is FAIL;
-    with `share:0.05` a UTC day in which more than that share of the API calls was refused; with `if-obeyed`
-    refused calls are fine as long as no refused operation calls again before its promised end (QL201).
+    Calls that a limit refused. The sandbox lets no more than the limit through, so an overrun shows as
+    refused calls. What is tolerated is the provider's `[approval] refusals`: with `never` any refused call is
+    FAIL; with `share:0.05` a UTC day in which more than that share of the API calls was refused; with
+    `if-obeyed` refused calls are fine as long as no refused operation calls again before its promised end
+    (QL201).
 
     ## Why it matters
     During temporary access a provider counts overruns before it decides on approval, and an app that runs
@@ -33,8 +35,8 @@ def quota_overrun(frames: Frames) -> Judgement:
     call. Thirty calls are refused.
 
     ## What to do instead
-    Keep a request budget in the app that is shared by all its processes and stays below the limit. Answer from
-    what is stored, or tell people when it will work, once the budget is spent.
+    Keep a request budget in the app that is shared by all its processes and stays below the limit. Answer
+    from what is stored, or tell people when it will work, once the budget is spent.
 
     ## Source
     The provider profile's limits, each with its own source; RFC 6585, section 4 (429 Too Many Requests).
@@ -46,7 +48,7 @@ def quota_overrun(frames: Frames) -> Judgement:
     refused = api[api["limit"].notna()]
     remedy = _spread(frames) if len(refused) else None
     if approval.refusals == "share":
-        return _by_day(frames, api, approval.refusals_share, remedy)
+        return _by_day(api, approval.refusals_share, remedy)
     findings = _episodes(frames, refused)
     if approval.refusals == "never":
         verdict = "FAIL" if findings else "PASS"
@@ -65,7 +67,8 @@ def no_headroom(frames: Frames) -> Judgement:
 
     ## What it checks
     For each limit, headroom: 1 - the largest share of it that was asked for in one window, refused calls
-    included. WARN when it is below the profile's `[approval] headroom`. An overrun leaves headroom below zero.
+    included. WARN when it is below the profile's `[approval] headroom`. An overrun leaves headroom below
+    zero.
 
     ## Why it matters
     A run is one day with one seed. A day with a few more people, or the same people a little closer together,
@@ -105,8 +108,8 @@ def window_edge_burst(frames: Frames) -> Judgement:
     fixed windows often guard themselves with a second, undisclosed limit, and may read such a burst as abuse.
 
     ## Example
-    An app that waits for the reset sends all its stored-up calls in the first seconds of the new window, right
-    after the last calls of the old one.
+    An app that waits for the reset sends all its stored-up calls in the first seconds of the new window,
+    right after the last calls of the old one.
 
     ## What to do instead
     Spread what has waited over the new window, with jitter, in place of sending it all at the reset.
@@ -172,7 +175,7 @@ def _episodes(frames: Frames, refused: pd.DataFrame) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: finding.calls))
 
 
-def _by_day(frames: Frames, api: pd.DataFrame, most: float, remedy: str | None) -> Judgement:
+def _by_day(api: pd.DataFrame, most: float, remedy: str | None) -> Judgement:
     """Refused calls as a share of each UTC day's."""
     day = (api["at"] // _DAY_NS).to_numpy()
     days = pd.DataFrame({"day": day, "refused": api["limit"].notna().to_numpy()}).groupby("day")["refused"]
@@ -201,8 +204,8 @@ def _headroom(frames: Frames, use: LimitUse) -> Finding:
     if use.headroom < 0:
         left = f"{use.peak_asked - limit.limit:,} more than there are"
     message = (
-        f"{use.peak_asked:,} of the {limit.limit:,} of '{limit.name}' were asked for {use.worst_key} within "
-        f"{duration(limit.period_ns)}, up to {clock_time(use.peak_at_ns)} (calls {first} to {last}): {left}."
+        f"{use.peak_asked:,} were asked of '{limit.name}' ({limit.limit:,} in {duration(limit.period_ns)} "
+        f"for {use.worst_key}) up to {clock_time(use.peak_at_ns)} (calls {first} to {last}): {left}."
     )
     return Finding(message, use.peak_at_ns, (first, last) if last != first else (first,))
 
@@ -218,11 +221,11 @@ def _spread(frames: Frames) -> str | None:
         return None
     routes = rows["route"].astype("str").fillna("unknown routes").value_counts()
     return (
-        f"keep a request budget below {use.limit.limit:,} calls in {duration(use.limit.period_ns)} that all of "
-        f"the app shares, and begin with {routes.index[0]}, which made {routes.iloc[0]:,} of the {len(rows):,} "
-        f"calls of the worst window"
+        f"keep a request budget below {use.limit.limit:,} calls in {duration(use.limit.period_ns)} that all "
+        f"of the app shares, and begin with {routes.index[0]}, which made {routes.iloc[0]:,} of the "
+        f"{len(rows):,} calls of the worst window"
     )
 
 
-def _seqs(frames: Frames, rows: np.ndarray) -> tuple[int, ...]:
+def _seqs(frames: Frames, rows: npt.NDArray[np.int64]) -> tuple[int, ...]:
     return tuple(int(seq) for seq in frames.calls["seq"].to_numpy()[rows][:_SHOWN_CALLS])

@@ -14,8 +14,8 @@ def expired_token_reused(frames: Frames) -> Judgement:
     """The app presented an access token again that the API had rejected.
 
     ## What it checks
-    Access tokens that an API call got a 401 for, and that are presented again in a call sent after that answer
-    was there. One 401 as such is fine: tokens expire. A call that was on its way already is fine too.
+    Access tokens that an API call got a 401 for, and that are presented again in a call sent after that
+    answer was there. One 401 as such is fine: tokens expire. A call that was on its way already is fine too.
 
     ## Why it matters
     A rejected token stays rejected. Each further call with it is wasted, fails for a person, and looks to the
@@ -26,8 +26,8 @@ def expired_token_reused(frames: Frames) -> Judgement:
     token.
 
     ## What to do instead
-    After a 401, refresh the token once for all of the app's workers, and repeat the call with the new one. Ask
-    the person to connect again if the refresh is rejected as well.
+    After a 401, refresh the token once for all of the app's workers, and repeat the call with the new one.
+    Ask the person to connect again if the refresh is rejected as well.
 
     ## Source
     RFC 6750, section 3.1 (invalid_token: "The client MAY request a new access token and retry"); RFC 6749,

@@ -54,6 +54,14 @@ def test_a_million_periods_do_not_drift():
 
 
 @pytest.mark.virtual_time
+def test_the_shortest_sleep_takes_a_nanosecond():
+    """A sleep of less than a nanosecond takes one, or a loop that sleeps for what is left would never end."""
+    before = time.monotonic_ns()
+    time.sleep(1e-15)
+    assert time.monotonic_ns() - before == 1
+
+
+@pytest.mark.virtual_time
 def test_a_timeout_fires_at_its_instant():
     """gevent.Timeout ends a wait without end after its seconds."""
     import gevent

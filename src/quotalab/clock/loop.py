@@ -169,7 +169,6 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         self._live = 0
         self._holds: dict[int, Hold] = {}
         self._held_since_s = 0.0
-        self._closing = False
         self._idle = corecext.idle(self, ref=False, priority=self.MINPRI)
         self._idling = False
 
@@ -206,12 +205,6 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         if ref and not self._real:
             return _HoldingAsync(self, ref, priority)
         return corecext.async_(self, ref, priority)
-
-    def check(self, ref: bool = True, priority: int | None = None) -> Any:
-        """A watcher called after the poll. gevent closes sockets in one, and what the close did to the other
-        end is seen by the next poll only."""
-        self._closing = True
-        return corecext.check(self, ref, priority)
 
     # -- holding
 
@@ -278,9 +271,6 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
     def _jump(self) -> None:
         """Fire the next timer: nothing else is left to do at this instant."""
         if self._callbacks:
-            return
-        if self._closing:
-            self._closing = False
             return
         # libev asks whether anything keeps it running only at the end of an iteration: here it may be that
         # nothing does, and then the timers that are left must not fire.

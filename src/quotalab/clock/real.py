@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from types import BuiltinFunctionType
 
 from quotalab.clock.inplace import duplicate
 from quotalab.errors import InputError
 
 __all__ = ["RealClock", "monotonic_s", "real_sleep"]
 
+
+def _c_sleep() -> Callable[[float], None]:
+    """The interpreter's own ``time.sleep``, also where gevent has put another in its place."""
+    if isinstance(time.sleep, BuiltinFunctionType):
+        return time.sleep
+    from gevent.monkey import get_original
+
+    original: Callable[[float], None] = get_original("time", "sleep")
+    return original
+
+
 _time_ns = duplicate(time.time_ns)
 _monotonic_ns = duplicate(time.monotonic_ns)
 #: Seconds of real time since an arbitrary origin, as a float.
 monotonic_s = duplicate(time.monotonic)
 #: Blocks the operating system's thread, with everything that runs in it, for a number of seconds.
-real_sleep = duplicate(time.sleep)
+real_sleep = duplicate(_c_sleep())
 
 
 class RealClock:

@@ -40,8 +40,8 @@ from quotalab.errors import BusyWaitError, InputError, StalledError
 
 __all__ = ["Stalled", "Stats", "VirtualClock", "VirtualTime", "install"]
 
-# A spinning loop that swallows the error it is given gets one that ``except Exception`` does not catch.
-_SWALLOWED = 100
+# A spinning loop that has swallowed this many errors gets one that ``except Exception`` does not catch.
+_SWALLOWED = 3
 
 
 class Stalled(BaseException):
@@ -104,6 +104,9 @@ class VirtualTime:
     ) -> None:
         #: Why virtual time could not go on, or None.
         self.fault: StalledError | None = None
+        self._busy_limit = busy_limit
+        self._stall_s = stall_s
+        self._spins = 0
         self._timeline = Timeline(start_ns, busy_limit, self._on_spinning)
         self._loop = VirtualLoop(self._timeline)
         self._hub = Hub(self._loop)
@@ -165,6 +168,8 @@ class VirtualTime:
             return
         self._restored = True
         self._watchdog.stop()
+        if self._thrower is not None:
+            self._thrower.stop()
         self._popen.restore()
         self._sockets.restore()
         self._random.restore()
@@ -192,16 +197,18 @@ class VirtualTime:
 
     def _on_spinning(self, what: str) -> None:
         """Called in the code that looks at the time too often."""
-        limit = self._timeline.looks_limit
+        counted = self._timeline.looks_limit == self._busy_limit
+        often = f"more than {self._busy_limit:,} times" if counted else f"for {self._stall_s:g} real seconds"
         error = BusyWaitError(
-            f"{caller()} {what} and did so, with others, more than {limit:,} times at one virtual instant "
+            f"{caller()} {what}, and did so with others {often} at one virtual instant "
             f"({written(self._timeline.now_ns)}): virtual time passes only while everything sleeps or waits; "
             f"sleep for more than 0 in the loop that spins"
         )
         stalled = self._fail(error)
         if gevent.getcurrent() is not self._hub.parent:
             self._throw_in_main(stalled)
-        if self._timeline.looks > limit + _SWALLOWED:
+        self._spins += 1
+        if self._spins > _SWALLOWED:
             raise stalled
         raise error
 
@@ -216,14 +223,15 @@ class VirtualTime:
     def _fail(self, error: StalledError) -> type[Stalled]:
         if self.fault is None:
             self.fault = error
+        # Whoever handles the error may look at the time again.
+        self._timeline.looks = 0
+        self._timeline.looks_limit = self._busy_limit
         return type("Stalled", (Stalled,), {"error": error})
 
     def _throw_in_main(self, stalled: type[Stalled]) -> None:
         if self._thrower is not None and self._thrower.pending:
             return
-        looks, self._timeline.looks = self._timeline.looks, 0
         self._thrower = self._loop.run_callback_threadsafe(self._hub.handle_system_error, stalled, stalled())
-        self._timeline.looks = looks
 
 
 def _outside_contextlib() -> str:

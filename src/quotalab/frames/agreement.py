@@ -79,15 +79,16 @@ def _decisions(frames: Frames, waits: Ints, was_asked: Bools) -> Iterator[Disagr
     """Whether each call had to be admitted, by whom it had to be refused, and with what promise."""
     calls, limits = frames.calls, frames.provider.limits
     seq, at_ns = calls["seq"].to_numpy(), calls["at"].to_numpy()
-    recorded = pd.Categorical(calls["limit"], categories=[limit.name for limit in limits]).codes
-    recorded = np.where(calls["limit"].notna().to_numpy() & (recorded < 0), -2, recorded)
+    refused = calls["limit"].notna().to_numpy()
+    codes = pd.Categorical(calls["limit"], categories=[limit.name for limit in limits]).codes
+    recorded = np.where(refused & (codes < 0), -2, codes)
     wait_ns = waits.max(axis=0)
     expected = np.where(wait_ns > 0, waits.argmax(axis=0), -1)
     for row in np.flatnonzero(was_asked & (recorded != expected)):
         fits = "all limits had room for it"
         if expected[row] >= 0:
             limit = limits[expected[row]]
-            used = _used(frames, limit, row)
+            used = _used(frames, limit, int(row))
             fits = f"{limit.name!r} had to refuse it: {used} of {limit.limit} were used already"
         said = "was admitted"
         if recorded[row] != -1:
@@ -118,11 +119,11 @@ def _accounts(frames: Frames, limit: Limit, mine: Asked) -> Iterator[Disagreemen
             f"was charged {_shown(charged[row])} to {limit.name!r}, but had to be charged {_shown(due[row])}",
         )
     left = _plain(frames.calls[f"remaining:{limit.name}"])[mine.rows]
-    due = limit.limit - mine.uses.used - taken
-    for row in np.flatnonzero(left != due):
+    account = limit.limit - mine.uses.used - taken
+    for row in np.flatnonzero(left != account):
         yield Disagreement(
             int(seq[row]),
-            f"left {_shown(left[row])} of {limit.name!r} by the sandbox's account, {due[row]} by the judges'",
+            f"left {_shown(left[row])} of {limit.name!r} by the sandbox's account, {account[row]} by the judges'",
         )
 
 

@@ -13,7 +13,7 @@ from quotalab.frames.loading import Frames
 from quotalab.frames.windows import Uses, fixed_uses, largest_in_any_window, rolling_uses
 from quotalab.profiles.provider import Limit
 
-__all__ = ["Asked", "LimitUse", "asked", "limit_uses", "window_rows"]
+__all__ = ["Asked", "LimitUse", "asked", "key_code", "limit_uses", "window_rows"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -45,7 +45,7 @@ class LimitUse:
     peak_asked: int
     """The largest sum of costs in one window: any of a rolling limit, each of a fixed one."""
     from_ns: int | None
-    """The peak's window is [from_ns, from_ns + period): a rolling one ends with the call that made it full."""
+    """The peak's window is [from_ns, from_ns + period); a rolling one ends with the call of the peak."""
     peak_at_ns: int | None
     """The call that brought the use to its peak."""
     refused: int
@@ -131,6 +131,13 @@ def window_rows(frames: Frames, use: LimitUse) -> pd.DataFrame:
     calls = frames.once(asked)[use.limit.name]
     if use.from_ns is None or use.peak_at_ns is None:
         return frames.calls.iloc[:0].assign(used=0)
-    code = int(frames.calls[f"key:{use.limit.name}"].cat.categories.get_loc(use.worst_key))
-    inside = (calls.key == code) & (calls.at_ns >= use.from_ns) & (calls.at_ns <= use.peak_at_ns)
-    return frames.calls.iloc[calls.rows[inside]].assign(used=calls.uses.used[inside])
+    inside = (
+        (calls.key == key_code(frames, use)) & (calls.at_ns >= use.from_ns) & (calls.at_ns <= use.peak_at_ns)
+    )
+    rows: pd.DataFrame = frames.calls.iloc[calls.rows[inside]].assign(used=calls.uses.used[inside])
+    return rows
+
+
+def key_code(frames: Frames, use: LimitUse) -> int:
+    """The code of the peak's key in `Asked.key`."""
+    return frames.calls[f"key:{use.limit.name}"].cat.categories.to_list().index(use.worst_key)

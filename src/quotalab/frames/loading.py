@@ -138,9 +138,7 @@ def _frames(
 
 
 def _frame(table: pa.Table, where: Path) -> pd.DataFrame:
-    columns = {
-        name: _column(table.column(name).combine_chunks(), name, where) for name in table.schema.names
-    }
+    columns = {name: _column(table.column(name).combine_chunks(), name, where) for name in table.schema.names}
     return pd.DataFrame(columns, copy=False)
 
 

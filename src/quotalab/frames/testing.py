@@ -7,8 +7,8 @@
     ledger.call(at_s=11)
     frames = load(ledger.write(tmp_path / "run"))
 
-What is not said gets a plain value: an API call by one app and one person, admitted, that takes no time. Keys,
-charges and what remains are worked out from the profile by the plainest means there are, call by call.
+What is not said gets a plain value: an API call by one app and one person, admitted, that takes no time.
+Keys, charges and what remains are worked out from the profile by the plainest means there are, call by call.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SECOND_NS = 1_000_000_000
 def provider_document(
     limits: Mapping[str, Mapping[str, Any]] | None = None, **approval: Any
 ) -> dict[str, Any]:
-    """A small provider profile: `limits` (by default `hourly`, 100 an hour for the app), `[approval]` keys."""
+    """A small provider profile: `limits` (by default one of 100 an hour for the app), `[approval]` keys."""
     source = {"where": "a test", "confidence": "own"}
     limits = limits or {"hourly": {"kind": "rolling_window", "limit": 100, "period": "1h", "key": ["app"]}}
     return {

@@ -58,13 +58,13 @@ def largest_in_any_window(at_ns: Ints, key: Ints, window_ns: int, cost: Ints | N
     Raises `InputError` when times, keys or costs are too large for exact arithmetic.
     """
     parts = []
-    for rows, axis, stride, first_key in _parts(at_ns, key, window_ns):
+    for rows, unsorted, stride, first_key in _parts(at_ns, key, window_ns):
         if cost is None:
-            axis = np.sort(axis)
+            axis = np.sort(unsorted)
             sums = np.arange(1, len(axis) + 1) - np.searchsorted(axis, axis - window_ns, "right")
         else:
-            order = np.argsort(axis, kind="stable")
-            axis = axis[order]
+            order = np.argsort(unsorted, kind="stable")
+            axis = unsorted[order]
             total = _running(cost[rows][order])
             sums = total[1:] - total[np.searchsorted(axis, axis - window_ns, "right")]
         starts, codes = _starts(axis, stride)
@@ -79,9 +79,7 @@ def largest_in_any_window(at_ns: Ints, key: Ints, window_ns: int, cost: Ints | N
     return Peaks(np.concatenate(keys), np.concatenate(largests), np.concatenate(times))
 
 
-def rolling_uses(
-    at_ns: Ints, key: Ints, cost: Ints, admitted: Bools, *, window_ns: int, limit: int
-) -> Uses:
+def rolling_uses(at_ns: Ints, key: Ints, cost: Ints, admitted: Bools, *, window_ns: int, limit: int) -> Uses:
     """Use of a rolling window before each row, in the rows' order, which must be that of decision.
 
     used = costs of the admitted rows of the same key, earlier in order, at times in (t - W, t]. The wait
@@ -89,11 +87,11 @@ def rolling_uses(
     """
     used = np.zeros(len(at_ns), dtype=np.int64)
     wait_ns = np.zeros(len(at_ns), dtype=np.int64)
-    for rows, axis, _, _ in _parts(at_ns, key, window_ns):
-        order = np.argsort(axis, kind="stable")
-        axis, times, costs = axis[order], at_ns[rows][order], cost[rows][order]
+    for rows, unsorted, _, _ in _parts(at_ns, key, window_ns):
+        order = np.argsort(unsorted, kind="stable")
+        axis, times, costs = unsorted[order], at_ns[rows][order], cost[rows][order]
         counts = admitted[rows][order] & (costs > 0)
-        before = np.cumsum(counts) - counts  # how many counted rows come before each
+        before: Ints = np.cumsum(counts) - counts  # how many counted rows come before each
         charged, left_at = axis[counts], times[counts]
         total = _running(costs[counts])
         oldest = np.searchsorted(charged, axis - window_ns, "right")
@@ -123,11 +121,11 @@ def fixed_uses(
     """
     used = np.zeros(len(at_ns), dtype=np.int64)
     opened_ns = at_ns - at_ns % window_ns if clock_aligned else at_ns.copy()
-    for rows, axis, stride, _ in _parts(at_ns, key, window_ns):
-        order = np.argsort(axis, kind="stable")
-        axis, times, costs = axis[order], at_ns[rows][order], cost[rows][order]
+    for rows, unsorted, stride, _ in _parts(at_ns, key, window_ns):
+        order = np.argsort(unsorted, kind="stable")
+        axis, times, costs = unsorted[order], at_ns[rows][order], cost[rows][order]
         counts = admitted[rows][order]
-        before = np.cumsum(counts) - counts
+        before: Ints = np.cumsum(counts) - counts
         total = _running(costs[counts])
         if clock_aligned:
             window, code = times // window_ns, axis // stride
@@ -140,10 +138,10 @@ def fixed_uses(
             heads = _chain(np.searchsorted(charged, charged + window_ns, "left"))
             last = np.searchsorted(heads, before, "left") - 1  # the latest head among the rows before
             head = heads[np.maximum(last, 0)] if len(heads) else np.zeros(len(axis), dtype=np.int64)
-            is_open = last >= 0
+            is_open: Bools = last >= 0
             if len(heads):
                 # On the axis a head of another key lies a window or more away, as one that has ended does.
-                is_open &= axis - charged[head] < window_ns
+                is_open = is_open & (axis - charged[head] < window_ns)
             mine = np.where(is_open, total[before] - total[head], 0)
             if len(heads):
                 opened = np.where(is_open, times[counts][head], times)
@@ -170,7 +168,7 @@ def use_curve(at_ns: Ints, cost: Ints, window_ns: int) -> tuple[Ints, Ints]:
 
 
 def _parts(at_ns: Ints, key: Ints, window_ns: int) -> Iterator[tuple[slice | Ints, Ints, int, int]]:
-    """(rows, their composite axis, its stride, the code of the first key on it): all rows in as few as fit."""
+    """(rows, their composite axis, its stride, the code of the axis' first key), as few as can be."""
     if not len(at_ns):
         return
     start_ns, least, most = int(at_ns.min()), int(key.min()), int(key.max())

@@ -42,9 +42,18 @@ def canonical_rows(tables: LedgerTables) -> Iterator[str]:
     for _, _, table, row in merge(*streams, key=lambda entry: entry[:2]):
         for column in _DROPPED[table]:
             del row[column]
+        counted_under = {row[name]: name for name in ("token", "ip") if row.get(name) is not None}
         for column in _ORDINALS[table]:
             if row[column] is not None:
-                row[column] = ordinal("token" if column == "token" else column, row[column])
+                row[column] = ordinal(column, row[column])
+        if counted_under:
+            row["keys"] = [
+                (
+                    limit,
+                    [row[counted_under[part]] if part in counted_under else part for part in key.split("|")],
+                )
+                for limit, key in row["keys"]
+            ]
         oauth = row.get("oauth")
         if oauth:
             for column in _OAUTH_ORDINALS:

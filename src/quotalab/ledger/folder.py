@@ -92,9 +92,11 @@ class RunFolder:
             raise RunFolderError(f"{self._run}: schema must be {_SCHEMA}")
         try:
             description = RunDescription(**document)
+            return replace(
+                description, settings=tuple(description.settings), command=tuple(description.command)
+            )
         except TypeError as error:
             raise RunFolderError(f"{self._run}: {str(error).partition('() ')[2] or error}") from error
-        return replace(description, settings=tuple(description.settings), command=tuple(description.command))
 
     def _json(self, path: Path) -> Any:
         if not self.path.is_dir():
@@ -107,5 +109,5 @@ class RunFolder:
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise RunFolderError(f"{path}: cannot be read: {error}") from error
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise RunFolderError(f"{path}: is not JSON: {error}") from error

@@ -40,7 +40,10 @@ class _Stream:
         columns = zip(*self.rows, strict=True)
         arrays = [pa.array(column, kind) for column, kind in zip(columns, self._types, strict=True)]
         self.rows.clear()
-        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        try:
+            self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        except OSError as error:
+            raise RunFolderError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
         if self._file.closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,6 +11,10 @@ from typing import Any
 from quotalab.profiles.reading import Table
 
 __all__ = ["Quantiles", "Traffic", "parse_traffic"]
+
+# Beyond these a figure is a slip of the pen, and planning from it might not end.
+_MOST_OPERATIONS = 10_000
+_MOST_THINK_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class Traffic:
     sessions: tuple[float, ...]
     """Shares of people who have one, two, three, ... sessions a day; they sum to 1."""
     operations: Quantiles
-    """Operations in a session, rounded to whole ones, at least one."""
+    """Operations in a session, rounded to whole ones when drawn; 1 or more."""
     think_s: Quantiles
     """Seconds between operations of a session."""
     mix: Mapping[str, float]
@@ -72,8 +77,8 @@ def parse_traffic(document: Mapping[str, Any], file: str) -> Traffic:
         people=top.whole("people", least=1, most=1_000_000),
         arrivals=_shares(arrivals, "by_hour", arrivals.numbers("by_hour", count=24)),
         sessions=_shares(sessions, "per_person", sessions.numbers("per_person")),
-        operations=_quantiles(operations.table("per_session")),
-        think_s=_quantiles(operations.table("think_s")),
+        operations=_quantiles(operations.table("per_session"), least=1, most=_MOST_OPERATIONS),
+        think_s=_quantiles(operations.table("think_s"), least=0, most=_MOST_THINK_S),
         mix=_mix(mix),
         document=dict(document),
     )
@@ -84,6 +89,8 @@ def parse_traffic(document: Mapping[str, Any], file: str) -> Traffic:
 
 def _shares(table: Table, key: str, weights: tuple[float, ...]) -> tuple[float, ...]:
     total = sum(weights)
+    if not math.isfinite(total):
+        raise table.error(key, "must hold finite numbers")
     if not total:
         raise table.error(key, "must hold at least one number above 0")
     return tuple(weight / total for weight in weights)
@@ -94,12 +101,14 @@ def _mix(table: Table) -> dict[str, float]:
     return dict(zip(weights, _shares(table, "", tuple(weights.values())), strict=True))
 
 
-def _quantiles(table: Table) -> Quantiles:
+def _quantiles(table: Table, *, least: float, most: float) -> Quantiles:
     at = table.numbers("at")
-    values = table.numbers("values", count=len(at))
+    values = table.numbers("values", count=len(at), least=least)
     if len(at) < 2 or at[0] != 0 or at[-1] != 1 or any(a >= b for a, b in pairwise(at)):
         raise table.error("at", "must rise from 0 to 1")
     if any(a > b for a, b in pairwise(values)):
         raise table.error("values", "must not fall: they are quantiles")
+    if values[-1] > most:
+        raise table.error("values", f"must be at most {most:g}, not {values[-1]:g}")
     table.done()
     return Quantiles(at, values)

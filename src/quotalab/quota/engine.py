@@ -15,6 +15,8 @@ from quotalab.profiles.provider import Limit
 
 __all__ = ["Decision", "Engine", "FixedWindow", "Limiter", "RollingWindow"]
 
+_SWEEP_EVERY = 65_536  # decisions
+
 
 class Decision(NamedTuple):
     """What the engine decided about one call."""
@@ -43,6 +45,10 @@ class Limiter(Protocol):
 
     def remaining(self, key: str, now_ns: int) -> int:
         """How much more may be charged now."""
+        ...
+
+    def sweep(self, now_ns: int) -> None:
+        """Forget the keys that nothing is charged to any more."""
         ...
 
 
@@ -79,13 +85,11 @@ class RollingWindow:
         excess = self._expire(key, now_ns) + cost - self._limit
         if excess <= 0:
             return 0
-        leaves_ns = now_ns
         for at_ns, charge in self._charged.get(key, ()):
-            leaves_ns = at_ns
             excess -= charge
             if excess <= 0:
-                break
-        return leaves_ns + self._period_ns - now_ns
+                return at_ns + self._period_ns - now_ns
+        raise _never(cost, self._limit)
 
     def charge(self, key: str, now_ns: int, cost: int) -> None:
         """See `Limiter`."""
@@ -100,6 +104,11 @@ class RollingWindow:
     def remaining(self, key: str, now_ns: int) -> int:
         """See `Limiter`."""
         return self._limit - self._expire(key, now_ns)
+
+    def sweep(self, now_ns: int) -> None:
+        """See `Limiter`."""
+        for key in list(self._charged):
+            self._expire(key, now_ns)
 
 
 class FixedWindow:
@@ -127,7 +136,11 @@ class FixedWindow:
     def wait_ns(self, key: str, now_ns: int, cost: int) -> int:
         """See `Limiter`."""
         start_ns, used = self._window(key, now_ns)
-        return 0 if used + cost <= self._limit else start_ns + self._period_ns - now_ns
+        if used + cost <= self._limit:
+            return 0
+        if cost > self._limit:
+            raise _never(cost, self._limit)
+        return start_ns + self._period_ns - now_ns
 
     def charge(self, key: str, now_ns: int, cost: int) -> None:
         """See `Limiter`."""
@@ -137,6 +150,15 @@ class FixedWindow:
     def remaining(self, key: str, now_ns: int) -> int:
         """See `Limiter`."""
         return self._limit - self._window(key, now_ns)[1]
+
+    def sweep(self, now_ns: int) -> None:
+        """See `Limiter`."""
+        for key in list(self._windows):
+            self._window(key, now_ns)
+
+
+def _never(cost: int, limit: int) -> FaultError:
+    return FaultError(f"a call that costs {cost} never fits into a limit of {limit}")
 
 
 def _limiter(limit: Limit) -> Limiter:
@@ -156,16 +178,22 @@ class Engine:
     def __init__(self, limits: Sequence[Limit]) -> None:
         self._limits = tuple((limit.name, limit.key, _limiter(limit)) for limit in limits)
         self._now_ns = 0
+        self._until_sweep = _SWEEP_EVERY
 
     def decide(self, now_ns: int, caller: Mapping[str, str], cost: int = 1) -> Decision:
         """Admit or refuse one call; `caller` gives the value of each part that a limit's key may have.
 
         Refused by one limit, the call is charged to none. When several refuse, the one with the longest
-        wait is named. Raises `FaultError` when time runs backwards.
+        wait is named. Raises `FaultError` when time runs backwards, and when the cost is above a limit.
         """
         if now_ns < self._now_ns:
             raise FaultError(f"the engine's time can't go backwards: {now_ns} after {self._now_ns}")
         self._now_ns = now_ns
+        self._until_sweep -= 1
+        if not self._until_sweep:
+            self._until_sweep = _SWEEP_EVERY
+            for _, _, limiter in self._limits:
+                limiter.sweep(now_ns)
         keys = []
         refusing, longest_ns = None, 0
         for name, parts, limiter in self._limits:

@@ -17,9 +17,9 @@ __all__ = ["load_rules"]
 def load_rules(files: Sequence[Path]) -> list[Rule]:
     """The rules in `files`, in order of their ids.
 
-    ``quota.py`` is loaded as ``_quotalab_rules_quota``; a second file of that stem, which a workspace may have
-    beside the bundled one, as ``_quotalab_rules_quota_2``. Raises `InputError` naming the file when one cannot
-    be loaded, or gives an id or a name that another rule has.
+    ``quota.py`` is loaded as ``_quotalab_rules_quota``; a second file of that stem, which a workspace may
+    have beside the bundled one, as ``_quotalab_rules_quota_2``. Raises `InputError` naming the file when one
+    cannot be loaded, or gives an id or a name that another rule has.
     """
     found: dict[str, tuple[Rule, Path]] = {}
     stems: dict[str, int] = {}
@@ -54,7 +54,9 @@ def _where(error: BaseException, path: Path) -> str:
     """``line 7: ``, where the error came up in the file itself."""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: " if error.filename == str(path) else ""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+    ]
     return f"line {lines[-1]}: " if lines else ""
 
 

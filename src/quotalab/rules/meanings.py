@@ -28,9 +28,9 @@ def early_calls(frames: Frames) -> pd.DataFrame:
     """Calls to a limit's key that arrived between a refusal and its promised end. Use with ``frames.once``.
 
     A row for each such call, in order of `seq`: `row` and `refusal` (positions in `frames.calls`), `same` (it
-    came from the refused operation), `linked_by` ("operation", "person, route and time" or "limit"), `early_ns`
-    (how long before the promised end it arrived). Where several refusals reached past a call, one of its own
-    operation counts before another's, then the one that ends last.
+    came from the refused operation), `linked_by` ("operation", "person, route and time" or "limit"),
+    `early_ns` (how long before the promised end it arrived). Where several refusals reached past a call, one
+    of its own operation counts before another's, then the one that ends last.
 
     A call that was sent before the refusal's answer was with its sender was on its way already: not a row.
     Tolerance: none in virtual time; otherwise the lag that was measured on the refused call itself, from its
@@ -79,7 +79,9 @@ def early_calls(frames: Frames) -> pd.DataFrame:
                 )
             )
     if not found:
-        found = [pd.DataFrame({"row": [], "refusal": [], "same": [], "linked_by": [], "early_ns": [], "rank": []})]
+        found = [
+            pd.DataFrame({"row": [], "refusal": [], "same": [], "linked_by": [], "early_ns": [], "rank": []})
+        ]
     every = pd.concat(found, ignore_index=True).sort_values(["row", "rank"], kind="stable")
     return every.drop_duplicates("row").drop(columns="rank").reset_index(drop=True)
 
@@ -88,8 +90,8 @@ def retries(frames: Frames) -> pd.DataFrame:
     """Retries, each with the attempt before it. Use with ``frames.once``.
 
     A row for each retry, in order of `seq`: `row` and `attempt` (positions in `frames.calls`), `linked_by`
-    ("operation", "idempotency key" or "person, target and time"), `gap_ns` (from the attempt's answer until the
-    retry was sent), `number` (1 for the first retry of a first attempt, 2 for the next, ...).
+    ("operation", "idempotency key" or "person, target and time"), `gap_ns` (from the attempt's answer until
+    the retry was sent), `number` (1 for the first retry of a first attempt, 2 for the next, ...).
 
     A retry is a later call of the same client and person to the same target after an answer that may be
     retried, or none: in the same operation or with the same idempotency key where both calls' are known, else

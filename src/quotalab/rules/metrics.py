@@ -32,8 +32,8 @@ def quantile_ns(values: npt.ArrayLike, share: float) -> int:
 def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
     """What people asked for and what was let through, in bins of `bin_ns` from the start of the run's span.
 
-    Index: start of the bin, int64 ns. Columns: `planned` (operations planned in the bin), `demand` (calls that
-    they would have taken: each the mean `calls` of the done operations of its name; of all done ones
+    Index: start of the bin, int64 ns. Columns: `planned` (operations planned in the bin), `demand` (calls
+    that they would have taken: each the mean `calls` of the done operations of its name; of all done ones
     where none of its name was; 1 where none was done at all), `admitted` and `refused` (calls to the API).
     """
     start_ns, end_ns = frames.span_ns
@@ -43,13 +43,13 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
 
     def binned(times: pd.Series, weights: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:
         place = ((times.to_numpy() - start_ns) // bin_ns).clip(0, count - 1)
-        return np.bincount(place, weights=weights, minlength=count)
+        return np.bincount(place, weights=weights, minlength=count).astype(np.float64)
 
     refused = calls["limit"].notna()
     return pd.DataFrame(
         {
             "planned": binned(operations["planned"]),
-            "demand": binned(operations["planned"], _calls_wanted(operations)).astype(np.float64),
+            "demand": binned(operations["planned"], _calls_wanted(operations)),
             "admitted": binned(calls["at"][~refused]),
             "refused": binned(calls["at"][refused]),
         },

@@ -46,9 +46,7 @@ class Rule:
     def sections(self) -> dict[str, str]:
         """Heading -> text below it."""
         parts = re.split(r"^## +(.+)$", self.page, flags=re.MULTILINE)
-        return {
-            heading.strip(): text.strip() for heading, text in zip(parts[1::2], parts[2::2], strict=True)
-        }
+        return {heading.strip(): text.strip() for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
 
     @property
     def family(self) -> str:

@@ -8,6 +8,8 @@ __all__ = ["clock_time", "count", "duration", "iso", "share"]
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _SECOND_NS = 1_000_000_000
+# From so many seconds on: a unit of so many, then what is left in a smaller one. A day is 24 h.
+_UNITS = ((48 * 3600, 86_400, "d", 3600, "h"), (3600, 3600, "h", 60, "min"), (60, 60, "min", 1, "s"))
 
 
 def iso(at_ns: int) -> str:
@@ -34,11 +36,11 @@ def duration(ns: int) -> str:
     if ns < _SECOND_NS:
         return f"{ns / 1e6:.3g} ms" if ns else "0 s"
     seconds = ns / _SECOND_NS
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.3g} s"
     whole = round(seconds)
-    for size, unit, below, name in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
+    for least, size, unit, below, name in _UNITS:
+        if whole >= least:
             most, rest = divmod(whole, size)
             rest //= below
             return f"{most} {unit} {rest} {name}" if rest else f"{most} {unit}"
@@ -56,4 +58,4 @@ def share(value: float) -> str:
 
 
 def _at(seconds: int) -> datetime.datetime:
-    return _EPOCH + datetime.timedelta(seconds=seconds)
+    return _EPOCH + datetime.timedelta(seconds=int(seconds))

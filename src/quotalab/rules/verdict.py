@@ -118,9 +118,7 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
     Raises `InputError` when one of `only` meets no rule.
     """
     chosen = select(rules, only)
-    faults = [
-        Fault(f"call {one.seq} {one.message}", (one.seq,)) for one in frames.once(disagreements)
-    ]
+    faults = [Fault(f"call {one.seq} {one.message}", (one.seq,)) for one in frames.once(disagreements)]
     results = []
     for one in chosen:
         judgement = _ask(one, frames)
@@ -138,7 +136,9 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
             "policy": run.policy or "",
             "seed": run.seed,
             "clock": run.clock,
-            "virtual_s": (frames.span_ns[1] - run.start_ns if run.ended_ns is None else run.ended_ns - run.start_ns)
+            "virtual_s": (
+                frames.span_ns[1] - run.start_ns if run.ended_ns is None else run.ended_ns - run.start_ns
+            )
             / 1e9,
             "wall_s": run.wall_s,
             "ledger_sha256": run.ledger_sha256 or "",
@@ -157,7 +157,7 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
 
 def _ask(one: Rule, frames: Frames) -> Judgement | Fault:
     try:
-        judgement = one(frames)
+        judgement: object = one(frames)
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}, line {last.lineno}"
@@ -173,9 +173,11 @@ def _unknown_routes(frames: Frames) -> list[UnknownRoute]:
     """Methods and paths that were answered 404 for want of a route, the most called first."""
     calls = frames.api_calls
     unknown = calls[calls["route"].isna() & (calls["status"] == 404)]
-    found = unknown.groupby(["method", "path"], observed=True).size().sort_index()
-    found = found.sort_values(ascending=False, kind="stable")
-    return [UnknownRoute(str(method), str(path), int(n)) for (method, path), n in found.items()]
+    found = unknown.groupby(["method", "path"], observed=True).size().rename("calls").reset_index()
+    found = found.astype({"method": "str", "path": "str"})
+    found = found.sort_values(["calls", "path", "method"], ascending=[False, True, True])
+    columns = (found[name].tolist() for name in ("method", "path", "calls"))
+    return [UnknownRoute(*row) for row in zip(*columns, strict=True)]
 
 
 def _limit(use: LimitUse) -> dict[str, Any]:

@@ -43,9 +43,11 @@ def environment_for(classes: Sequence[type[Any]], arguments: Sequence[str]) -> A
             f"Locust options after --: {reason[0].partition('error: ')[2] or reason[0]}"
         ) from None
     changed = {name for name, value in vars(options).items() if value != vars(defaults)[name]}
-    own = {action.dest for action in get_parser(default_config_files=[])._actions}
-    for name in sorted(changed & own - _KEPT):
-        flag = "--" + name.replace("_", "-")
+    flags = {
+        action.dest: max(action.option_strings, key=len, default=action.dest) for action in parser._actions
+    }
+    for name in sorted(changed & flags.keys() - _KEPT):
+        flag = flags[name]
         why = _REFUSED.get(name, "a run cannot keep it yet")
         raise InputError(f"Locust option {flag}: {why}")
     # People come all at once on purpose, and a warning about that would greet every run.

@@ -5,9 +5,11 @@ This is the hot path: every call of the app to the provider's API goes through `
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from quotalab.profiles.provider import Provider, Route
 from quotalab.quota import Decision, Engine
@@ -22,6 +24,7 @@ _JSON = ("Content-Type", "application/json")
 _SECOND_NS = 1_000_000_000
 _MAX_ITEM_BYTES = 4_000
 _MAX_ITEMS = 10_000
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class Answer(NamedTuple):
@@ -88,10 +91,9 @@ class ResourceServer:
         A call without a valid token is answered 401 before any limit is asked. Every other call is asked
         of the limits first, whatever else is wrong with it, as providers do.
         """
-        authorization = request.header("authorization")
-        if authorization is None or authorization[:7].lower() != "bearer ":
+        secret = request.bearer()
+        if secret is None:
             return _unauthorized(None, None, None)
-        secret = authorization[7:].strip()
         token = self._store.access.get(secret)
         if token is None:
             return _unauthorized(None, secret, "The access token is unknown")
@@ -145,8 +147,7 @@ class ResourceServer:
         return Answer(response, token, secret, route, "rate_limited", decision, retry_after_ns)
 
     def _unknown(self, request: Request, token: AccessToken) -> tuple[Response, str]:
-        # The path itself is the client's text and may hold a secret: the event keeps only its target.
-        self._recorder.event("unknown-route", token.person, target=self._recorder.target(request))
+        self._recorder.event("unknown-route", token.person, path=self._recorder.path(request.path))
         return _error(404, "not_found", "There is no such endpoint."), "not_found"
 
     def _serve(
@@ -160,12 +161,7 @@ class ResourceServer:
             items = _Items(collection.initial, self._templates[route.collection])
             self._items[person, route.collection] = items
         if route.answer == "read":
-            if (
-                item is None
-                or not item.isascii()
-                or not item.isdigit()
-                or not 0 < int(item[:9]) <= len(items)
-            ):
+            if item is None or not _NUMBER.fullmatch(item) or int(item) > len(items):
                 return _error(404, "not_found", "There is no such item."), "not_found"
             return Response(200, [_JSON], items[int(item) - 1]), None
         if route.answer == "create":
@@ -174,23 +170,21 @@ class ResourceServer:
 
 
 def _create(request: Request, items: _Items) -> tuple[Response, str | None]:
+    number = len(items) + 1
     try:
         fields = json.loads(request.body)
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
+        body = json.dumps({**fields, "id": str(number)}, separators=(",", ":"), allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError):
         return _error(400, "invalid_request", "The body must be a JSON object."), "invalid_request"
-    number = len(items) + 1
-    body = json.dumps({**fields, "id": str(number)}, separators=(",", ":")).encode()
     if len(body) > _MAX_ITEM_BYTES or len(items.added) >= _MAX_ITEMS:
         return _error(413, "too_large", "The item is too large, or there are too many."), "too_large"
     items.added.append(body)
-    return Response(201, [_JSON, ("Location", f"{request.path}/{number}")], body), None
+    return Response(201, [_JSON, ("Location", f"{quote(request.path)}/{number}")], body), None
 
 
 def _page(request: Request, route: Route, items: _Items) -> tuple[Response, str | None]:
     page = dict(request.query_pairs()).get("page", "1") if request.query else "1"
-    if not page.isascii() or not page.isdigit() or len(page) > 9 or int(page) < 1:
+    if not _NUMBER.fullmatch(page):
         return _error(400, "invalid_request", "page must be a whole number from 1."), "invalid_request"
     start = (int(page) - 1) * route.page_size
     stop = min(start + route.page_size, len(items))
@@ -223,7 +217,12 @@ def _error(status: int, code: str, message: str, *headers: tuple[str, str]) -> R
 
 
 def _encode(document: Any) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode()
+    """JSON; the dates that TOML has become text (RFC 3339)."""
+    return json.dumps(document, separators=(",", ":"), default=_date).encode()
+
+
+def _date(value: datetime.date | datetime.time) -> str:
+    return value.isoformat()
 
 
 def _template(item: Any) -> bytes:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from quotalab.clock import Clock, Entropy
 from quotalab.ledger import LedgerWriter
 from quotalab.profiles.provider import Provider
 from quotalab.sandbox.access import Access
 from quotalab.sandbox.api import ResourceServer
-from quotalab.sandbox.authorization import AuthorizationEndpoints
+from quotalab.sandbox.authorization import KINDS, AuthorizationEndpoints
 from quotalab.sandbox.http import MAX_BODY_BYTES, Request, Response, json_response
 from quotalab.sandbox.network import Network
 from quotalab.sandbox.record import Recorder
@@ -23,6 +24,9 @@ __all__ = ["Sandbox"]
 
 _log = logging.getLogger(__name__)
 _MOST_OPERATIONS = 100_000
+_API = ("api", "app")
+_URI = "!#$%&'()*+,-./:;=?@[]_~"  # what a URI may hold beside letters and digits: RFC 3986, 2
+_HEX = frozenset("0123456789abcdef")
 _PHRASES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
@@ -89,8 +93,7 @@ class Sandbox:
 
     def _sender(self, request: Request) -> str:
         """Who sends, as far as the token tells; people's latencies must not depend on each other."""
-        authorization = request.header("authorization")
-        token = self._store.access.get(authorization[7:]) if authorization else None
+        token = self._store.access.get(request.bearer() or "")
         return token.person if token is not None else ""
 
     def _answer(self, request: Request, back_ns: int) -> Response:
@@ -99,20 +102,20 @@ class Sandbox:
         if len(request.body) > MAX_BODY_BYTES:
             request.body = b""
             response = json_response(413, {"error": "too_large", "message": "The body is too large."})
-            self._record_api(request, response, at_ns, back_ns, error="too_large")
+            self._record_error(request, response, at_ns, back_ns, error="too_large")
             return response
         try:
             authorization = self._authorization.answer(request)
             if authorization is None:
                 return self._answer_api(request, at_ns, back_ns)
         except Exception as error:
-            _log.exception("the sandbox failed on %s %s", request.method[:16], request.path[:80])
-            self.faults.append(
-                f"the sandbox failed on a {request.method[:16]} request: {type(error).__name__}"
-            )
-            self._recorder.event("sandbox-fault", None, error=type(error).__name__)
+            # Without the error's own text, which may quote what the client sent.
+            name, kind = type(error).__name__, KINDS.get(request.path, _API)[0]
+            _log.error("the sandbox failed: %s\n%s", name, "".join(traceback.format_tb(error.__traceback__)))
+            self.faults.append(f"the sandbox failed on a request (kind {kind}): {name}")
+            self._recorder.event("sandbox-fault", None, error=name)
             response = json_response(500, {"error": "server_error"})
-            self._record_api(request, response, at_ns, back_ns, error="server_error")
+            self._record_error(request, response, at_ns, back_ns, error="server_error")
             return response
         response = authorization.response
         self._recorder.call(
@@ -155,21 +158,21 @@ class Sandbox:
             retry_after_ns=answer.retry_after_ns,
             cost=self._api.cost if decision.keys else 0,
             scopes_needed=" ".join(route.scopes) if route is not None else None,
-            secret=answer.secret,
         )
         return answer.response
 
-    def _record_api(
+    def _record_error(
         self, request: Request, response: Response, at_ns: int, back_ns: int, *, error: str
     ) -> None:
+        kind, actor = KINDS.get(request.path, _API)
         self._recorder.call(
             request,
             response,
             target=self._recorder.target(request),
             at_ns=at_ns,
             done_ns=self._clock.now_ns() + back_ns,
-            kind="api",
-            actor="app",
+            kind=kind,
+            actor=actor,
             client_id=None,
             person=None,
             token=None,
@@ -181,7 +184,7 @@ class Sandbox:
         response = self.exchange(self._from_environ(environ))
         headers = [*response.headers, ("Content-Length", str(len(response.body)))]
         start_response(_PHRASES.get(response.status, f"{response.status} Unknown"), headers)
-        return [response.body]
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]  # RFC 9110, 9.3.2
 
     def _from_environ(self, environ: dict[str, Any]) -> Request:
         headers = [
@@ -192,14 +195,14 @@ class Sandbox:
         for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             if environ.get(name):
                 headers.append((name.replace("_", "-").lower(), environ[name]))
-        # PEP 3333: PATH_INFO is the decoded path's bytes as latin-1.
-        path = environ.get("PATH_INFO", "/").encode("latin-1").decode("utf-8", "replace")
+        # PEP 3333: PATH_INFO is the decoded path's bytes as latin-1. Not every server keeps to it.
+        path = environ.get("PATH_INFO", "/").encode("latin-1", "replace").decode("utf-8", "replace")
         request = Request(
             environ["REQUEST_METHOD"],
             path,
-            environ.get("QUERY_STRING", ""),
+            quote(environ.get("QUERY_STRING", ""), safe=_URI, encoding="latin-1", errors="replace"),
             headers,
-            environ["wsgi.input"].read(MAX_BODY_BYTES + 1),
+            _body(environ),
             ip=environ.get("REMOTE_ADDR", ""),
             sent_ns=self._clock.now_ns(),
             operation=None,
@@ -208,12 +211,28 @@ class Sandbox:
         return request
 
 
+def _body(environ: dict[str, Any]) -> bytes:
+    """The body, up to one byte more than is allowed.
+
+    "The application SHOULD NOT attempt to read more data than is specified by CONTENT_LENGTH" (PEP 3333): it
+    would wait for ever. Without a length there is a body only where the server marks its end.
+    """
+    most = MAX_BODY_BYTES + 1
+    declared = environ.get("CONTENT_LENGTH") or ""
+    if declared.isascii() and declared.isdigit():
+        most = min(most, int(declared[:18]))
+    elif not environ.get("wsgi.input_terminated"):
+        return b""
+    body: bytes = environ["wsgi.input"].read(most)
+    return body
+
+
 def operation_of_traceparent(traceparent: str | None) -> str | None:
     """The trace id of a `traceparent` header (W3C Trace Context, 3.2), which an app may carry along."""
     if traceparent is None or len(traceparent) < 55 or traceparent[2] != "-" or traceparent[35] != "-":
         return None
     trace = traceparent[3:35]
-    return trace if all(digit in "0123456789abcdef" for digit in trace) else None
+    return trace if set(trace) <= _HEX and trace.strip("0") else None
 
 
 def decoded_path(path: str) -> str:

@@ -49,12 +49,27 @@ class Request:
                 return value
         return None
 
+    def bearer(self) -> str | None:
+        """The token of an ``Authorization: Bearer`` header (RFC 6750, 2.1)."""
+        authorization = self.header("authorization")
+        if authorization is None or authorization[:7].lower() != "bearer ":
+            return None
+        return authorization[7:].strip()
+
+    def cookie(self, name: str) -> str | None:
+        """The value of a cookie; whatever else a browser sends along does not matter (RFC 6265, 5.4)."""
+        for pair in (self.header("cookie") or "").split(";"):
+            key, _, value = pair.partition("=")
+            if key.strip() == name:
+                return value.strip()
+        return None
+
     def query_pairs(self) -> list[tuple[str, str]]:
-        """Query parameters in order; more than 100 of them are cut off."""
+        """Query parameters in order; none when there are more than 100."""
         return _pairs(self.query)
 
     def form_pairs(self) -> list[tuple[str, str]]:
-        """Parameters of an ``application/x-www-form-urlencoded`` body; none of any other body."""
+        """Parameters of an ``application/x-www-form-urlencoded`` body; none of any other, or beyond 100."""
         kind = (self.header("content-type") or "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
             return []

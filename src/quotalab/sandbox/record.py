@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from hashlib import blake2b
-from urllib.parse import unquote
+from typing import Any
 
 from quotalab.clock import Clock, Entropy
 from quotalab.ledger import Call, Event, LedgerWriter, OAuthFacts
@@ -13,7 +14,8 @@ from quotalab.sandbox.http import Headers, Request, Response
 
 __all__ = ["Recorder"]
 
-# Headers whose values are written. Any other value could carry a secret and is replaced.
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
+# Headers whose values are written, but for what in them could be a secret. All other values are replaced.
 _SHOWN = frozenset(
     (
         *("accept", "accept-encoding", "accept-language", "allow", "cache-control", "connection"),
@@ -22,11 +24,25 @@ _SHOWN = frozenset(
         *("www-authenticate", "x-request-id"),
     )
 )
-_REDACTED = '"[redacted]"'
-_LONGEST_VALUE = 256
-_LONGEST_PATH = 512
-_CACHE_ROWS = 4096
+# Tokens, codes, states, verifiers and passwords are long runs of these, as such or percent-encoded.
+_RUN = re.compile(r"[A-Za-z0-9_~%+=-]{16,}")
+_REDACTED = "[redacted]"
+_LONGEST_TEXT = 512
+_MOST_HEADERS = 100
+_MOST_CACHED = 4096
 _NO_DECISION = Decision(None, 0, (), (), ())
+
+
+def _shown(text: str) -> str:
+    """A text of the client's, as far as it may be written: every run that could be a secret is replaced."""
+    return _RUN.sub(_word, text[:_LONGEST_TEXT])
+
+
+def _word(run: re.Match[str]) -> str:
+    """The run if it reads like words: letters, few of them capitals. Drawn at random, 20 letters do not."""
+    letters = run[0].replace("-", "").replace("_", "")
+    few_capitals = 4 * sum(map(str.isupper, letters)) <= len(letters)
+    return run[0] if letters.isalpha() and few_capitals else _REDACTED
 
 
 class Recorder:
@@ -36,8 +52,8 @@ class Recorder:
         self._ledger = ledger
         self._clock = clock
         self._key = entropy.key("ledger", 32)
-        self._names: dict[str, str] = {}
-        self._values: dict[tuple[str, str], str] = {}
+        self._paths: dict[str, str] = {}
+        self._headers: dict[tuple[str, str], str] = {}
 
     def mark(self, value: str | bytes | None) -> str | None:
         """The keyed hash by which the ledger knows a token or another secret; None of nothing."""
@@ -56,27 +72,30 @@ class Recorder:
         return digest.hexdigest()
 
     def headers(self, headers: Headers) -> str:
-        """Headers as redacted JSON: an object, a name's later value winning."""
-        if len(self._values) > _CACHE_ROWS:  # hostile variety must not grow memory
-            self._values.clear()
-            self._names.clear()
+        """Headers as redacted JSON: an object, a name's later value winning; at most 100 of them."""
+        known = self._headers
         parts = []
-        values = self._values
-        for pair in headers:
-            part = values.get(pair)
+        for pair in headers if len(headers) <= _MOST_HEADERS else headers[:_MOST_HEADERS]:
+            part = known.get(pair)
             if part is None:
-                part = values[pair] = self._encode(*pair)
+                name, value = pair
+                name = name.lower()
+                part = (
+                    f"{json.dumps(_shown(name))}:{json.dumps(_shown(value) if name in _SHOWN else _REDACTED)}"
+                )
+                if len(name) + len(value) <= _LONGEST_TEXT:
+                    _remember(known, pair, part)
             parts.append(part)
         return "{" + ",".join(parts) + "}"
 
-    def _encode(self, name: str, value: str) -> str:
-        lowered = name.lower()[:_LONGEST_VALUE]
-        encoded = self._names.get(lowered)
-        if encoded is None:
-            encoded = self._names[lowered] = json.dumps(lowered) + ":"
-        if lowered not in _SHOWN:
-            return encoded + _REDACTED
-        return encoded + json.dumps(value[:_LONGEST_VALUE])
+    def path(self, path: str) -> str:
+        """A path as far as it may be written."""
+        shown = self._paths.get(path)
+        if shown is None:
+            shown = _shown(path)
+            if len(path) <= _LONGEST_TEXT:
+                _remember(self._paths, path, shown)
+        return shown
 
     def call(
         self,
@@ -98,14 +117,8 @@ class Recorder:
         cost: int = 0,
         scopes_needed: str | None = None,
         oauth: OAuthFacts | None = None,
-        secret: str | None = None,
     ) -> int:
-        """Append a call; `token` is a mark, `secret` a raw value that is kept out of the path."""
-        path = request.path if len(request.path) <= _LONGEST_PATH else request.path[:_LONGEST_PATH] + "…"
-        if secret and (secret in path or secret in unquote(path)):
-            path = "[redacted]"
-        elif not path.isascii() or not path.isprintable():
-            path = path.encode("utf-8", "replace").decode()
+        """Append a call; `token` is a mark."""
         return self._ledger.call(
             Call(
                 request.sent_ns,
@@ -118,9 +131,9 @@ class Recorder:
                 None,
                 request.ip,
                 token,
-                request.method[:16],
+                request.method if request.method in _METHODS else "[other]",
                 route,
-                path,
+                self.path(request.path),
                 target,
                 response.status,
                 error,
@@ -145,3 +158,9 @@ class Recorder:
     def event(self, what: str, who: str | None, **details: object) -> None:
         """Append an event that happens now."""
         self._ledger.event(Event(self._clock.now_ns(), what, who, details))
+
+
+def _remember(cache: dict[Any, str], key: object, value: str) -> None:
+    if len(cache) >= _MOST_CACHED:  # hostile variety must not grow memory
+        cache.clear()
+    cache[key] = value

@@ -5,11 +5,18 @@ Authlib parses and validates; what is stored, issued and expired is ours.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from typing import Any
 
 from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Payload, OAuth2Request, grants
-from authlib.oauth2.rfc6749.errors import InvalidRequestError
+from authlib.oauth2.rfc6749.errors import (
+    InvalidClientError,
+    InvalidRequestError,
+    InvalidScopeError,
+    UnsupportedResponseTypeError,
+)
+from authlib.oauth2.rfc6749.util import extract_basic_authorization
 
 from quotalab.clock import Entropy
 from quotalab.profiles.provider import Provider
@@ -21,6 +28,10 @@ from quotalab.sandbox.store import AuthorizationCode, Client, Grant, RefreshToke
 __all__ = ["GrantServer", "OAuthRequest", "Repeated"]
 
 _NO_STORE = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))  # RFC 6749, 5.1
+_CHALLENGE = ("WWW-Authenticate", 'Basic realm="oauth"')  # RFC 7617, 2
+
+# The debug lines of Authlib's server quote tokens whole, and whatever a client sent as its id.
+logging.getLogger("authlib.oauth2.rfc6749").setLevel(logging.INFO)
 
 
 class Repeated(InvalidRequestError):  # type: ignore[misc]
@@ -29,11 +40,9 @@ class Repeated(InvalidRequestError):  # type: ignore[misc]
 
 
 class _Payload(OAuth2Payload):  # type: ignore[misc]
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self._data = dict(pairs)
-        self._datalist: defaultdict[str, list[str]] = defaultdict(list)
-        for name, value in pairs:
-            self._datalist[name].append(value)
+    def __init__(self, data: dict[str, str]) -> None:
+        self._data = data
+        self._datalist = defaultdict(list, {name: [value] for name, value in data.items()})
 
     @property
     def data(self) -> dict[str, str]:
@@ -47,15 +56,15 @@ class _Payload(OAuth2Payload):  # type: ignore[misc]
 class OAuthRequest(OAuth2Request):  # type: ignore[misc]
     """A request to an OAuth endpoint, as Authlib wants it.
 
-    Raises `Repeated`. Parameters without a value count as left out (RFC 6749, 3.1).
+    Parameters without a value count as left out (RFC 6749, 3.1), and so do those that are `repeated`: which
+    value was meant cannot be known.
     """
 
     def __init__(self, request: Request, issuer: str, pairs: list[tuple[str, str]]) -> None:
         super().__init__(request.method, issuer + request.path)
-        names = [name for name, _ in pairs]
-        if len(set(names)) != len(names):
-            raise Repeated("A parameter is included more than once.")
-        self.payload = _Payload([(name, value) for name, value in pairs if value])
+        times = Counter(name for name, _ in pairs)
+        self.repeated = len(times) != len(pairs)
+        self.payload = _Payload({name: value for name, value in pairs if value and times[name] == 1})
         authorization = request.header("authorization")
         self.headers = {"Authorization": authorization} if authorization is not None else {}
         self.issued: dict[str, str] = {}
@@ -103,14 +112,13 @@ class _RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc]
     """RFC 6749, 6, with rotation (RFC 9700, 4.14.2) where the profile has it."""
 
     server: GrantServer
-    TOKEN_ENDPOINT_AUTH_METHODS = grants.AuthorizationCodeGrant.TOKEN_ENDPOINT_AUTH_METHODS
 
     @property
     def INCLUDE_NEW_REFRESH_TOKEN(self) -> bool:
         return self.server.rotates
 
     def authenticate_refresh_token(self, refresh_token: str) -> RefreshToken | None:
-        return self.server.store.live_refresh(refresh_token)
+        return self.server.store.live_refresh(refresh_token, self.request.client.client_id)
 
     def authenticate_user(self, refresh_token: RefreshToken) -> Grant:
         return refresh_token.grant
@@ -132,8 +140,64 @@ class GrantServer(AuthorizationServer):  # type: ignore[misc]
         self.register_grant(_CodeGrant, [Pkce(required=provider.oauth.pkce == "required")])
         self.register_grant(_RefreshGrant)
 
-    def query_client(self, client_id: str) -> Client | None:
-        return self.store.clients.get(client_id)
+    def query_client(self, client_id: str | None) -> Client | None:
+        return self.store.clients.get(client_id) if client_id is not None else None
+
+    def get_authorization_grant(self, request: OAuthRequest) -> _CodeGrant:
+        """The grant, after what RFC 6749, 4.1.2.1 has reported by redirect if client and URI are right."""
+        client = self.query_client(request.payload.client_id)
+        redirect_uri = request.payload.redirect_uri
+        if client is None or not client.check_redirect_uri(redirect_uri):
+            redirect_uri = None
+        if request.repeated:
+            raise Repeated("A parameter is included more than once.", redirect_uri=redirect_uri)
+        if client is None:
+            raise InvalidClientError("The client is unknown.")
+        if redirect_uri is None:
+            raise InvalidRequestError("The redirect URI is missing, or is not one that was registered.")
+        if request.payload.response_type is None:
+            raise InvalidRequestError("Missing 'response_type' in request.", redirect_uri=redirect_uri)
+        if request.payload.response_type != "code":
+            raise UnsupportedResponseTypeError("", "Only 'code' is supported.", redirect_uri=redirect_uri)
+        grant: _CodeGrant = super().get_authorization_grant(request)
+        return grant
+
+    def get_token_grant(self, request: OAuthRequest) -> _CodeGrant | _RefreshGrant:
+        """Without the parameters that every grant needs the request is invalid (RFC 6749, 5.2)."""
+        if request.repeated:
+            raise Repeated("A parameter is included more than once.")
+        if request.payload.grant_type is None:
+            raise InvalidRequestError("Missing 'grant_type' in request.")
+        grant: _CodeGrant | _RefreshGrant = super().get_token_grant(request)
+        return grant
+
+    def authenticate_client(
+        self,
+        request: OAuthRequest,
+        methods: Any,  # noqa: ARG002
+        endpoint: str = "token",  # noqa: ARG002
+    ) -> Client:
+        """The client by its password, in the header or in the body (RFC 6749, 2.3.1).
+
+        "The client MUST NOT use more than one authentication method in each request" (2.3). Whatever is
+        wrong, the answer is the same, so that nobody learns which clients there are.
+        """
+        form = request.payload.data
+        client_id, secret = form.get("client_id"), form.get("client_secret")
+        if "Authorization" in request.headers:
+            if secret is not None:
+                raise InvalidRequestError("More than one way of client authentication is used.")
+            try:
+                known_as, secret = extract_basic_authorization(request.headers)
+            except ValueError:  # not base64, or not of UTF-8
+                known_as, secret = None, None
+            if client_id is not None and client_id != known_as:
+                secret = None
+            client_id = known_as
+        client = self.query_client(client_id)
+        if client is None or secret is None or not client.check_client_secret(secret):
+            raise InvalidClientError("The client could not be authenticated.", status_code=401)
+        return client
 
     def generate_token(
         self,
@@ -147,7 +211,8 @@ class GrantServer(AuthorizationServer):  # type: ignore[misc]
         """RFC 6749, 5.1; the token's lifetime is the profile's, by the sandbox's clock."""
         allowed = client.get_allowed_scope(scope)
         assert user is not None
-        assert allowed is not None
+        if allowed is None:
+            raise InvalidScopeError
         token = {
             "access_token": self.entropy.token("access-token"),
             "token_type": "Bearer",
@@ -176,8 +241,7 @@ class GrantServer(AuthorizationServer):  # type: ignore[misc]
             if name == "Location":
                 return redirect(value)
         document = dict(body) if isinstance(body, list) else body
-        kept = [header for header in headers if header[0] == "WWW-Authenticate"]
-        return json_response(status, document, *_NO_STORE, *kept)
+        return json_response(status, document, *_NO_STORE, *([_CHALLENGE] if status == 401 else []))
 
     def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Nobody listens."""

@@ -4,8 +4,10 @@ are ours and take the sandbox's clock."""
 from __future__ import annotations
 
 import hmac
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from quotalab.clock import Clock, Entropy
 from quotalab.profiles.provider import Provider
@@ -22,13 +24,9 @@ class Client:
     redirect_uris: tuple[str, ...]
     scopes: frozenset[str]
     """What it may ask for."""
-    auth_methods: tuple[str, ...] = ("client_secret_basic", "client_secret_post")
 
     def get_client_id(self) -> str:
         return self.client_id
-
-    def get_default_redirect_uri(self) -> str | None:
-        return None  # which URI is meant must be said: RFC 9700, 4.1.3
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
         asked = (scope or "").split()
@@ -41,9 +39,6 @@ class Client:
 
     def check_client_secret(self, client_secret: str) -> bool:
         return hmac.compare_digest(self.client_secret.encode(), client_secret.encode("utf-8", "replace"))
-
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002
-        return method in self.auth_methods
 
     def check_response_type(self, response_type: str) -> bool:
         return response_type == "code"
@@ -116,9 +111,9 @@ class Store:
 
     def __init__(self, provider: Provider, clock: Clock, entropy: Entropy, people: Iterable[str]) -> None:
         self.clients: dict[str, Client] = {}
-        self.codes: dict[str, AuthorizationCode] = {}
-        self.access: dict[str, AccessToken] = {}
-        self.refresh: dict[str, RefreshToken] = {}
+        self.codes: OrderedDict[str, AuthorizationCode] = OrderedDict()
+        self.access: OrderedDict[str, AccessToken] = OrderedDict()
+        self.refresh: OrderedDict[str, RefreshToken] = OrderedDict()
         self.sessions: dict[str, str] = {}
         """Session id -> the person who signed in."""
         self.connected: set[str] = set()
@@ -157,8 +152,7 @@ class Store:
     ) -> None:
         """Keep an authorization code; those that have expired are forgotten."""
         now_ns = self._clock.now_ns()
-        for stale in [key for key, kept in self.codes.items() if kept.expires_ns <= now_ns]:
-            del self.codes[stale]
+        _forget_expired(self.codes, now_ns)
         expires_ns = now_ns + self._provider.oauth.code_lifetime_ns
         grant = Grant(person, client_id)
         self.codes[code] = AuthorizationCode(
@@ -179,24 +173,30 @@ class Store:
         """Keep an access token; tokens that expired a lifetime ago are forgotten."""
         lifetime_ns = self._provider.oauth.access_token_lifetime_ns
         now_ns = self._clock.now_ns()
-        for stale in [key for key, kept in self._oldest(64) if kept.expires_ns + lifetime_ns <= now_ns]:
-            del self.access[stale]
+        _forget_expired(self.access, now_ns - lifetime_ns)
         self.access[token] = AccessToken(
             grant.person, grant.client_id, frozenset(scope.split()), now_ns + lifetime_ns, grant, mark
         )
 
-    def _oldest(self, count: int) -> list[tuple[str, AccessToken]]:
-        """The first `count` access tokens issued that are still kept: issue order is expiry order."""
-        return [item for item, _ in zip(self.access.items(), range(count), strict=False)]
-
     def add_refresh(self, token: str, grant: Grant, scope: str) -> None:
-        """Keep a refresh token."""
-        expires_ns = self._clock.now_ns() + self._provider.oauth.refresh_token_lifetime_ns
+        """Keep a refresh token; those that have expired are forgotten."""
+        now_ns = self._clock.now_ns()
+        _forget_expired(self.refresh, now_ns)
+        expires_ns = now_ns + self._provider.oauth.refresh_token_lifetime_ns
         self.refresh[token] = RefreshToken(grant.client_id, scope, expires_ns, grant)
 
-    def live_refresh(self, token: str) -> RefreshToken | None:
-        """The refresh token, if it may still be used."""
+    def live_refresh(self, token: str, client_id: str) -> RefreshToken | None:
+        """The refresh token, if that client may still use it; one that was rotated away takes its grant
+        with it."""
         kept = self.refresh.get(token)
-        if kept is None or kept.rotated or kept.grant.revoked or kept.expires_ns <= self._clock.now_ns():
+        if kept is None or kept.client_id != client_id or kept.expires_ns <= self._clock.now_ns():
             return None
-        return kept
+        if kept.rotated:
+            kept.grant.revoked = True  # RFC 9700, 4.14.2: who of the two is the thief cannot be told
+        return None if kept.grant.revoked else kept
+
+
+def _forget_expired(kept: OrderedDict[str, Any], now_ns: int) -> None:
+    """Drop what has expired by `now_ns`; what was issued first expires first."""
+    while kept and next(iter(kept.values())).expires_ns <= now_ns:
+        kept.popitem(last=False)

@@ -5,6 +5,7 @@ Listeners for Locust's own events; in a run of ``quotalab run`` they find a stag
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ class _PlainRun:
             app=app_settings(workspace.settings, str(workspace.root / "pyproject.toml")),
             root=workspace.root,
         )
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line a call, under Locust's own logging
         self._flusher = gevent.spawn(self._flush)
         environment.events.quit.add_listener(self._end)
 

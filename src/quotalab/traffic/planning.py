@@ -83,7 +83,7 @@ class _Day:
         for _ in range(_pick(self._sessions, uniform()) + 1):
             hour = _pick(self._hours, uniform())
             at_ns = day_ns + hour * _HOUR_NS + int(uniform() * _HOUR_NS)
-            for i in range(max(1, round(self._length(uniform())))):
+            for i in range(round(self._length(uniform()))):
                 if i:
                     at_ns += int(self._think_s(uniform()) * _SECOND_NS)
                 yield PlannedOperation(at_ns, self._names[_pick(self._mix, uniform())])

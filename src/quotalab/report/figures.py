@@ -1,0 +1,399 @@
+"""The figures: each takes frames and an `Axes`, draws, and gives the `Axes` back.
+
+Drawn once as SVG, whose text stays text, and once as PNG. Nothing that a client sent is written into a
+figure. Long curves are thinned so that the smallest and the largest value of each stretch stay: spikes
+survive.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import escape
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
+
+from quotalab.frames import Frames, LimitUse, limit_uses, use_curve
+from quotalab.frames.limits import asked, key_code
+from quotalab.rules.metrics import HOUR_NS, demand, quantile_ns, waits_ns
+from quotalab.rules.times import clock_time, duration
+
+__all__ = ["PALETTE", "Drawing", "bin_ns", "draw_all", "thinned"]
+
+Ints = npt.NDArray[np.int64]
+
+PALETTE = {  # Okabe and Ito's, told apart by colour-blind people; readable on white and on near-black
+    "ink": "#5c6672",
+    "grid": "#a3abb5",
+    "admitted": "#0072b2",
+    "asked": "#d55e00",
+    "demand": "#8a5cb8",
+    "limit": "#c2185b",
+    "wait": "#00866a",
+}
+_STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "quotalab",
+    "path.simplify": False,
+    "axes.unicode_minus": False,
+}
+_SIZE = (9.4, 2.7)
+_DPI = 120
+_BOX = (0.05, 0.135, 0.925, 0.735)
+_STRETCHES = 420
+_MOST_BINS = 48
+_BINS_NS = tuple(n * 1_000_000_000 for n in (1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400))
+_MINUTE_NS = 60_000_000_000
+_MOST_LIMITS = 6
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with the words around it."""
+
+    name: str
+    """Of its files, without ending."""
+    title: str
+    caption: str
+    alt: str
+    svg: str
+    """A document of its own, with fixed colours."""
+    inline: str
+    """The same for an HTML page: colours are CSS variables named after `PALETTE`."""
+    png: bytes
+
+
+def draw_all(frames: Frames) -> list[Drawing]:
+    """All figures that this run has something to show in."""
+    drawings = []
+    uses = [use for use in frames.once(limit_uses) if use.keys]
+    for number, use in enumerate(uses[:_MOST_LIMITS], 1):
+        drawings.append(_limit_drawing(frames, use, number))
+    width_ns = bin_ns(frames)
+    per = _per(width_ns)
+    if len(frames.operations):
+        caption = (
+            f"Demand is what people's operations would have taken: those planned in each {per}, times the "
+            f"mean calls of a done operation of that name. Admitted: the calls to the API that got through."
+        )
+        table = demand(frames, width_ns)
+        alt = (
+            f"Bars by {per}: demand up to {table['demand'].max():,.0f} calls, "
+            f"admitted up to {table['admitted'].max():,.0f}."
+        )
+        drawings.append(
+            _drawing("demand", f"Demand and what got through, by {per}", caption, alt, frames, demand_by_bin)
+        )
+    refused = int(frames.api_calls["limit"].notna().sum())
+    if refused:
+        caption = f"Calls to the API that a limit refused, by {_per(_fine_ns(frames))}."
+        alt = f"{refused:,} refused calls over the run."
+        drawings.append(_drawing("refused", "Refused calls", caption, alt, frames, refused_by_bin))
+    waits = waits_ns(frames).to_numpy()
+    if len(waits):
+        caption = (
+            f"How long people waited for operations that were done or stale, by the {per} in which they were "
+            f"planned: the median as a dot, the 95th percentile as a bar."
+        )
+        alt = (
+            f"Waits by {per}: over the run the median is {duration(quantile_ns(waits, 0.5))}, "
+            f"the 95th percentile {duration(quantile_ns(waits, 0.95))}."
+        )
+        drawings.append(_drawing("waits", f"Waits by {per}", caption, alt, frames, waits_by_bin))
+    return drawings
+
+
+def use_of_limit(frames: Frames, use: LimitUse, ax: Axes) -> Axes:
+    """What was asked of a limit's worst key against what was admitted, the limit, and the peak."""
+    limit, calls = use.limit, frames.once(asked)[use.limit.name]
+    mine = calls.key == key_code(frames, use)
+    at_ns, cost, admitted = calls.at_ns[mine], calls.cost[mine], calls.admitted[mine]
+    curves = [("asked", at_ns, cost, calls.uses.opened_ns[mine])]
+    if not admitted.all():
+        inside = admitted
+        curves.append(("admitted", at_ns[inside], cost[inside], calls.uses.opened_ns[mine][inside]))
+    else:
+        curves = [("admitted", *curves[0][1:])]
+    start_ns, end_ns = frames.span_ns
+    for name, at, costs, opened in curves:
+        if limit.kind == "rolling_window":
+            times, level = use_curve(at, costs, limit.period_ns)
+        else:
+            times, level = _saw(at, costs, opened, limit.period_ns)
+        times, level = np.append(start_ns, times), np.append(0, level)
+        shown = times <= end_ns
+        times, level = thinned(times[shown], level[shown])
+        times, level = np.append(times, end_ns), np.append(level, level[-1])
+        hours = (times - start_ns) / HOUR_NS
+        colour = PALETTE[name]
+        ax.fill_between(hours, level, step="post", color=colour, alpha=0.16, linewidth=0)
+        ax.step(hours, level, where="post", color=colour, linewidth=1.3)
+    most = max(use.peak_asked, limit.limit)
+    ax.axhline(limit.limit, color=PALETTE["limit"], linewidth=1.2, dashes=(5, 3))
+    assert use.peak_at_ns is not None, "a limit that was asked has a peak"
+    peak = (use.peak_at_ns - start_ns) / HOUR_NS
+    ax.plot([peak], [use.peak_asked], "o", color=PALETTE[curves[0][0]], markersize=5)
+    right = peak > 0.72 * (end_ns - start_ns) / HOUR_NS
+    ax.annotate(
+        f"peak {use.peak_asked:,} at {clock_time(use.peak_at_ns, day=end_ns - start_ns > 30 * HOUR_NS)}",
+        (peak, max(use.peak_asked, limit.limit)),  # never across the limit's line
+        xytext=(-8 if right else 8, 5),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        color=PALETTE["ink"],
+        fontweight="bold",
+    )
+    ax.set_ylim(0, most * 1.16)
+    labels = [("asked for", "asked"), ("admitted", "admitted")]
+    if len(curves) == 1:
+        labels = [("asked for, and all of it admitted", "admitted")]
+    return _finish(ax, frames, [*labels, (f"limit {limit.limit:,}", "limit")])
+
+
+def demand_by_bin(frames: Frames, ax: Axes) -> Axes:
+    """Demand and admitted calls, side by side."""
+    width_ns = bin_ns(frames)
+    table = demand(frames, width_ns)
+    left = (table.index.to_numpy() - frames.span_ns[0]) / HOUR_NS
+    width = width_ns / HOUR_NS
+    _bars(ax, left + 0.08 * width, table["demand"].to_numpy(), 0.40 * width, "demand")
+    _bars(ax, left + 0.50 * width, table["admitted"].to_numpy(), 0.40 * width, "admitted")
+    most = float(max(table["demand"].max(), table["admitted"].max(), 1.0))
+    labels = [("demand", "demand"), ("admitted", "admitted")]
+    whole = [one.limit for one in frames.provider.limits if one.key == ("app",) and one.period_ns == width_ns]
+    if whole:
+        least = min(whole)
+        ax.axhline(least, color=PALETTE["limit"], linewidth=1.2, dashes=(5, 3))
+        most = max(most, least)
+        labels.append((f"limit {least:,}", "limit"))
+    ax.set_ylim(0, most * 1.12)
+    return _finish(ax, frames, labels)
+
+
+def refused_by_bin(frames: Frames, ax: Axes) -> Axes:
+    """Calls that a limit refused."""
+    width_ns = _fine_ns(frames)
+    table = demand(frames, width_ns)
+    left = (table.index.to_numpy() - frames.span_ns[0]) / HOUR_NS
+    _bars(ax, left, table["refused"].to_numpy(), 0.86 * width_ns / HOUR_NS, "asked")
+    ax.set_ylim(0, max(float(table["refused"].max()), 1.0) * 1.12)
+    return _finish(ax, frames, [("refused", "asked")])
+
+
+def waits_by_bin(frames: Frames, ax: Axes) -> Axes:
+    """Median and 95th percentile of the waits, by the time for which the operation was planned."""
+    width_ns = bin_ns(frames)
+    start_ns = frames.span_ns[0] - frames.span_ns[0] % width_ns
+    waits = waits_ns(frames)
+    place = (frames.operations.loc[waits.index, "planned"].to_numpy() - start_ns) // width_ns
+    values = waits.to_numpy()
+    order = np.argsort(place, kind="stable")
+    places, first = np.unique(place[order], return_index=True)
+    groups = np.split(values[order], first[1:])
+    median = np.array([quantile_ns(group, 0.5) for group in groups])
+    p95 = np.array([quantile_ns(group, 0.95) for group in groups])
+    unit_ns, unit = (1_000_000_000, "s") if p95.max() < 3 * _MINUTE_NS else (_MINUTE_NS, "min")
+    if p95.max() >= 5 * HOUR_NS:
+        unit_ns, unit = HOUR_NS, "h"
+    left = (start_ns + places * width_ns - frames.span_ns[0]) / HOUR_NS
+    width = width_ns / HOUR_NS
+    _bars(ax, left + 0.14 * width, p95 / unit_ns, 0.72 * width, "wait", alpha=0.35)
+    ax.plot(left + 0.5 * width, median / unit_ns, "o", color=PALETTE["wait"], markersize=4)
+    most = max(float(p95.max()), 1e6) / unit_ns
+    tolerated = frames.provider.approval.wait_p95_ns / unit_ns
+    labels = [(f"95th percentile, in {unit}", "wait"), ("• median", "wait")]
+    if tolerated <= most * 1.5:
+        ax.axhline(tolerated, color=PALETTE["limit"], linewidth=1.2, dashes=(5, 3))
+        labels.append((f"tolerated {tolerated:g} {unit}", "limit"))
+        most = max(most, tolerated)
+    ax.set_ylim(0, most * 1.12)
+    return _finish(ax, frames, labels, whole=False)
+
+
+def thinned(times: Ints, level: Ints) -> tuple[Ints, Ints]:
+    """A step curve in at most a few thousand points: of each stretch the first, lowest, highest and last."""
+    if len(times) <= 2 * _STRETCHES:
+        return times, level
+    span_ns = int(times[-1] - times[0])
+    stretch = (times - times[0]) // (span_ns // _STRETCHES + 1)
+    first = np.flatnonzero(np.append(True, stretch[1:] != stretch[:-1]))
+    ends = np.append(first[1:], len(times))
+    kept = [first, ends - 1]
+    for extreme in (np.minimum, np.maximum):
+        best = np.repeat(extreme.reduceat(level, first), ends - first) == level
+        where = np.flatnonzero(best)
+        kept.append(where[np.searchsorted(where, first)])
+    points = np.unique(np.concatenate(kept))
+    return times[points], level[points]
+
+
+def bin_ns(frames: Frames) -> int:
+    """The width of the bins that a run is shown in: an hour for a day."""
+    return _narrowest(frames, _MOST_BINS)
+
+
+def _fine_ns(frames: Frames) -> int:
+    return _narrowest(frames, 3 * _MOST_BINS)
+
+
+def _narrowest(frames: Frames, most: int) -> int:
+    start_ns, end_ns = frames.span_ns
+    return next((width for width in _BINS_NS if (end_ns - start_ns) <= most * width), _BINS_NS[-1])
+
+
+def _per(width_ns: int) -> str:
+    return {HOUR_NS: "hour", 24 * HOUR_NS: "day", _MINUTE_NS: "minute", 1_000_000_000: "second"}.get(
+        width_ns, duration(width_ns)
+    )
+
+
+def _saw(at_ns: Ints, cost: Ints, opened_ns: Ints, period_ns: int) -> tuple[Ints, Ints]:
+    """Use of fixed windows as steps: it grows within a window and falls to 0 at its end."""
+    new = np.append(True, opened_ns[1:] != opened_ns[:-1])
+    total = np.cumsum(cost)
+    before = (total - cost)[new]
+    within = total - np.repeat(before, np.diff(np.flatnonzero(new), append=len(at_ns)))
+    ends = opened_ns[new] + period_ns
+    times = np.concatenate([at_ns, ends])
+    level = np.concatenate([within, np.zeros(len(ends), dtype=np.int64)])
+    # A call at the very end of a window is of the next one, and comes after the fall.
+    order = np.lexsort((np.append(np.ones(len(at_ns)), np.zeros(len(ends))), times))
+    return times[order], level[order]
+
+
+def _bars(
+    ax: Axes, left: npt.NDArray[Any], height: npt.NDArray[Any], width: float, colour: str, alpha: float = 0.9
+) -> None:
+    """All bars as one collection: a patch each would take most of the drawing's time."""
+    has = height > 0
+    left, height = left[has], height[has]
+    corners = [
+        [(x, 0.0), (x, y), (x + width, y), (x + width, 0.0)]
+        for x, y in zip(left.tolist(), height.tolist(), strict=True)
+    ]
+    bars = PolyCollection(corners, facecolors=PALETTE[colour], alpha=alpha, linewidths=0)
+    ax.add_collection(bars, autolim=False)
+
+
+def _finish(ax: Axes, frames: Frames, labels: list[tuple[str, str]], *, whole: bool = True) -> Axes:
+    """The time axis, the grid and the key that all figures share."""
+    start_ns, end_ns = frames.span_ns
+    ax.set_xlim(0, (end_ns - start_ns) / HOUR_NS)
+    places, words = _time_ticks(start_ns, end_ns)
+    ax.xaxis.set_major_locator(FixedLocator(places))
+    ax.xaxis.set_major_formatter(FixedFormatter(words))
+    ax.yaxis.set_major_locator(MaxNLocator(4, integer=whole))
+    ax.grid(axis="y", color=PALETTE["grid"], alpha=0.35, linewidth=0.7)
+    ax.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    ax.spines["bottom"].set_color(PALETTE["grid"])
+    ax.tick_params(colors=PALETTE["ink"], length=3, color=PALETTE["grid"])
+    x = 0.0
+    for text, colour in labels:
+        ax.text(x, 1.06, text, transform=ax.transAxes, color=PALETTE[colour], fontweight="bold")
+        x += 0.0105 * len(text) + 0.025
+    return ax
+
+
+def _time_ticks(start_ns: int, end_ns: int) -> tuple[list[float], list[str]]:
+    """Ticks at round times of day, at most about twelve."""
+    steps = [1, 5, 10, 30, 60, 300, 600, 900, 1800, 3600, 2 * 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400]
+    step_ns = next((s * 10**9 for s in steps if (end_ns - start_ns) <= 12 * s * 10**9), 7 * 86_400 * 10**9)
+    while (end_ns - start_ns) > 14 * step_ns:
+        step_ns *= 2
+    first_ns = -(-start_ns // step_ns) * step_ns
+    moments = range(first_ns, end_ns + 1, step_ns)
+    words = []
+    for moment in moments:
+        midnight = moment % (24 * HOUR_NS) == 0
+        day, clock = clock_time(moment).rsplit(" ", 1)
+        if step_ns >= 24 * HOUR_NS or (midnight and end_ns - start_ns > 30 * HOUR_NS):
+            words.append(day)
+        else:
+            words.append(clock if step_ns < _MINUTE_NS else clock[:5])
+    return [(moment - start_ns) / HOUR_NS for moment in moments], words
+
+
+def _limit_drawing(frames: Frames, use: LimitUse, number: int) -> Drawing:
+    limit = use.limit
+    kind = "any window of" if limit.kind == "rolling_window" else "each window of"
+    caption = (
+        f"At each moment, what was asked of the limit within {kind} {duration(limit.period_ns)}, refused "
+        f"calls included, against what was admitted."
+    )
+    if limit.key != ("app",):
+        caption += f" Shown is the busiest of {use.keys:,} keys."
+    if use.refused:
+        caption += " Every call above the dashed line was refused."
+    alt = (
+        f"Use over time of a limit of {limit.limit:,}: the peak is {use.peak_asked:,}, "
+        f"{use.refused:,} calls were refused."
+    )
+    slug = re.sub(r"[^a-z0-9]+", "-", limit.name.lower()).strip("-")
+    return _drawing(
+        f"limit-{number}-{slug}" if slug else f"limit-{number}",
+        f"Use of the limit {limit.name}",
+        caption,
+        alt,
+        frames,
+        lambda frames, ax: use_of_limit(frames, use, ax),
+    )
+
+
+def _drawing(
+    name: str, title: str, caption: str, alt: str, frames: Frames, draw: Callable[[Frames, Axes], Axes]
+) -> Drawing:
+    with rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, dpi=_DPI)
+        figure.patch.set_alpha(0.0)
+        ax = figure.add_axes(_BOX)
+        ax.patch.set_alpha(0.0)
+        draw(frames, ax)
+        text = io.StringIO()
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(text, metadata={"Date": None, "Creator": None})
+        figure.dpi = _DPI  # writing SVG sets it to 72
+        figure.patch.set_alpha(1.0)
+        figure.patch.set_facecolor("white")
+        image = io.BytesIO()
+        canvas = FigureCanvasAgg(figure)
+        canvas.print_png(image, metadata={"Software": None})
+    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", text.getvalue())  # a hundredth of a point is enough
+    return Drawing(name, title, caption, alt, svg, _inline(svg, name, alt), image.getvalue())
+
+
+def _inline(svg: str, name: str, alt: str) -> str:
+    """An SVG document as an element of a page: ids of its own, CSS variables for colours, the page's font."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    kept = {one or other for one, other in re.findall(r'href="#([\w-]+)"|url\(#([\w-]+)\)', svg)}
+    svg = re.sub(
+        r' id="([\w.-]+)"', lambda m: f' id="{name}-{m.group(1)}"' if m.group(1) in kept else "", svg
+    )
+    svg = re.sub(r"url\(#([\w-]+)\)", rf"url(#{name}-\1)", svg)
+    svg = re.sub(r'href="#([\w-]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r"(?<=[\d;] )font-family: [^;\"]*; |font-family: [^;\"]*; ", "", svg)
+    for variable, colour in PALETTE.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    head, body = svg.split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', head)
+    assert box, "matplotlib writes a viewBox"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box.group(0)} '
+        f'role="img" aria-label="{escape(alt)}" stroke-linejoin="round">{body}'
+    )

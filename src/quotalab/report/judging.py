@@ -1,0 +1,78 @@
+"""From a run folder to its verdict and its report: load, judge, draw, write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from quotalab.errors import RunFolderError
+from quotalab.frames import load
+from quotalab.ledger.folder import RunFolder
+from quotalab.report.junit import junit
+from quotalab.rules import Verdict, judge, load_rules
+from quotalab.workspace import Workspace
+
+__all__ = ["judge_run"]
+
+
+def judge_run(
+    folder: Path,
+    workspace: Workspace,
+    *,
+    only: Sequence[str] | None = None,
+    timer: Callable[[str], None] | None = None,
+) -> Verdict:
+    """Judge the run in `folder` by the workspace's rules, and write what a reader needs into it.
+
+    Written, each whole or not at all: `verdict.json`, `junit.xml`, `figures/*.svg` and `*.png`,
+    `report.html`. `only` chooses rules by the beginnings of their ids. `timer` is called with the name of
+    each stage when it has ended: ``load``, ``judge``, ``figures``, ``html``. The judges read no clock; the
+    caller may.
+
+    Raises `InputError` when the folder is no run folder, or a file of rules or one of `only` is wrong.
+    """
+    ended = timer or (lambda _: None)
+    rules = load_rules(workspace.rule_files())
+    frames = load(folder)
+    ended("load")
+    verdict = judge(frames, rules, only)
+    run_folder = RunFolder(folder)
+    document = json.dumps(verdict.as_document(), indent=1, allow_nan=False) + "\n"
+    _write(run_folder.verdict, document.encode())
+    _write(run_folder.junit, junit(verdict))
+    ended("judge")
+    # Only now, so that whoever wants no figures pays for no matplotlib and no Jinja2.
+    from quotalab.report.figures import draw_all
+
+    drawings = draw_all(frames)
+    _make(run_folder.figures)
+    for drawing in drawings:
+        _write(run_folder.figures / f"{drawing.name}.svg", drawing.svg.encode())
+        _write(run_folder.figures / f"{drawing.name}.png", drawing.png)
+    names = {drawing.name for drawing in drawings}
+    for path in run_folder.figures.iterdir():  # of an earlier judging
+        if path.suffix in (".svg", ".png") and path.stem not in names:
+            path.unlink()
+    ended("figures")
+    from quotalab.report.page import page
+
+    _write(run_folder.report, page(frames, verdict, drawings, only=only).encode())
+    ended("html")
+    return verdict
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"{folder}: cannot be made: {error.strerror or error}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from error

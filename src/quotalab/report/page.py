@@ -1,0 +1,235 @@
+"""report.html: one page that needs nothing beside itself, put together from frames, verdict and drawings."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from quotalab.frames import Frames, LimitUse, window_rows
+from quotalab.report.summary import limit_in_words, sentences
+from quotalab.report.text import prose, visible
+from quotalab.rules import Finding, RuleResult, Verdict
+from quotalab.rules.times import clock_time, count, duration, share
+
+if TYPE_CHECKING:
+    from quotalab.report.figures import Drawing
+
+__all__ = ["page"]
+
+_MOST_FINDINGS = 12  # of one rule; the rest is counted, and is in verdict.json
+_MOST_CALLS = 12  # of one finding
+_MOST_WINDOW_ROWS = 400
+_SHOWN_WINDOW_ROWS = 14
+_FAMILIES = {
+    "QL1": "Limits",
+    "QL2": "Backoff",
+    "QL3": "Tokens",
+    "QL4": "Authorization",
+    "QL5": "Operations",
+    "QL6": "Economy",
+    "QL7": "Records",
+}
+
+
+def page(
+    frames: Frames, verdict: Verdict, drawings: Sequence[Drawing], *, only: Sequence[str] | None = None
+) -> str:
+    """The page as HTML. Whatever a client sent is escaped, and what cannot be seen is written out."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    calls = _Calls(frames)
+    text: str = environment.get_template("report.html.jinja").render(
+        title=f"{verdict.run['scenario']} against {verdict.run['provider']}",
+        frames=frames,
+        provider=frames.provider,
+        run=frames.run,
+        verdict=verdict,
+        complete=frames.complete,
+        sentences=sentences(verdict),
+        when=f"{clock_time(frames.span_ns[0])} to {clock_time(frames.span_ns[1])} UTC",
+        tiles=_tiles(verdict),
+        limits=[_limit(use) for use in verdict.limits],
+        drawings=[(drawing, Markup(drawing.inline)) for drawing in drawings],  # noqa: S704 - drawn by us
+        window=_window(frames, verdict, calls),
+        families=_families(verdict, calls),
+        only=", ".join(only) if only is not None else None,
+        command=shlex.join(frames.run.command),
+        inputs=sorted(frames.run.inputs.items()),
+        versions=sorted(frames.run.versions.items()),
+        count=count,
+        share=share,
+        duration=duration,
+        clock_time=clock_time,
+    )
+    return text
+
+
+class _Calls:
+    """Rows of calls for tables, by `seq`."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._calls = frames.calls
+        self._seq = frames.calls["seq"].to_numpy()
+        operations = frames.operations
+        self._names = dict(
+            zip(operations["operation"].astype(object), operations["name"].astype(object), strict=True)
+        )
+
+    def rows(self, seqs: Sequence[int]) -> list[dict[str, Any]]:
+        """The calls `seqs`, in that order; those that the ledger does not have are left out."""
+        places = np.searchsorted(self._seq, seqs)
+        places = np.minimum(places, max(len(self._seq) - 1, 0))
+        found = [place for place, seq in zip(places, seqs, strict=True) if self._seq[place] == seq]
+        return self.shown(self._calls.iloc[found])
+
+    def shown(self, calls: pd.DataFrame) -> list[dict[str, Any]]:
+        """Texts for the columns of a table of calls."""
+        columns = ["person", "operation", "method", "path", "limit"]
+        texts = [calls[name].astype(object).where(calls[name].notna(), "").tolist() for name in columns]
+        numbers = [calls[name].tolist() for name in ("seq", "at", "status")]
+        promises = calls["retry_after_ns"].tolist()
+        return [
+            {
+                "seq": seq,
+                "time": clock_time(at_ns, decimals=3),
+                "person": person,
+                "operation": operation,
+                "name": self._names.get(operation, ""),
+                "method": method,
+                "path": path,
+                "status": status,
+                "limit": limit,
+                "promise": "" if pd.isna(promise) else duration(int(promise)),
+            }
+            for seq, at_ns, status, promise, person, operation, method, path, limit in zip(
+                *numbers, promises, *texts, strict=True
+            )
+        ]
+
+
+def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
+    """(figure, what it is, more about it)."""
+    m, use = verdict.metrics, verdict.tightest
+    tiles = [
+        (f"{m['api_calls']:,}", "calls to the API", f"{m['refused']:,} refused, {m['calls']:,} calls in all")
+    ]
+    if use is not None and use.peak_at_ns is not None:
+        tiles.append(
+            (
+                f"{use.peak_asked:,}/{use.limit.limit:,}",
+                "asked for at the peak",
+                f"{use.limit.name}, {clock_time(use.peak_at_ns)}",
+            )
+        )
+        overrun = "the limit was overrun" if use.headroom < 0 else "left at the worst moment"
+        tiles.append((share(use.headroom), "headroom", overrun))
+    if m["operations"]:
+        served = (m["operations_done"] or 0) + (m["operations_stale"] or 0)
+        rest = [
+            f"{m[f'operations_{word}']:,} {word}"
+            for word in ("stale", "declined", "failed", "abandoned")
+            if m[f"operations_{word}"]
+        ]
+        tiles.append(
+            (share(served / m["operations"]), "of operations answered", ", ".join(rest) or "all of them done")
+        )
+    if m["wait_p95_s"] is not None and m["wait_p50_s"] is not None:
+        median = duration(round(m["wait_p50_s"] * 1e9))
+        tiles.append((duration(round(m["wait_p95_s"] * 1e9)), "wait, 95th percentile", f"median {median}"))
+    if m["demand_peak_per_hour"] is not None:
+        tiles.append((f"{m['demand_peak_per_hour']:,.0f}", "calls wanted in the busiest hour", "by demand"))
+    return tiles
+
+
+def _limit(use: LimitUse) -> dict[str, Any]:
+    # The bar's full width is the limit, or what was asked if that was more.
+    width = max(use.peak_asked, use.limit.limit)
+    return {
+        "use": use,
+        "words": limit_in_words(use),
+        "kind": use.limit.kind.replace("_", " "),
+        "peak_at": "" if use.peak_at_ns is None else clock_time(use.peak_at_ns),
+        "filled": 100 * min(use.peak_asked, use.limit.limit) / width,
+        "over": 100 * max(use.peak_asked - use.limit.limit, 0) / width,
+    }
+
+
+def _window(frames: Frames, verdict: Verdict, calls: _Calls) -> dict[str, Any] | None:
+    """The worst window of the tightest limit, call by call."""
+    use = verdict.tightest
+    if use is None or use.peak_at_ns is None or use.from_ns is None:
+        return None
+    rows = window_rows(frames, use)
+    refused = rows["limit"].notna().to_numpy()
+    shown = calls.shown(rows.iloc[:_MOST_WINDOW_ROWS])
+    for row, used in zip(shown, rows["used"].tolist(), strict=False):
+        row["used"] = used
+    # Folded, the table shows where it gets tight: around the first refusal, else the end.
+    tight = int(refused.argmax()) if refused.any() else len(rows)
+    begin = max(0, min(tight - _SHOWN_WINDOW_ROWS // 2, len(shown) - _SHOWN_WINDOW_ROWS))
+    story = (
+        f"Within the {duration(use.limit.period_ns)} up to {clock_time(use.peak_at_ns)}, "
+        f"{count(len(rows), 'call')} of {count(rows['person'].nunique(), 'person', 'people')} asked for "
+        f"{use.peak_asked:,} of {use.limit.limit:,}."
+    )
+    routes = rows["route"].astype(object).where(rows["route"].notna(), "unknown routes").value_counts()
+    story += f" Most were {routes.index[0]}: {share(routes.iloc[0] / len(rows))}."
+    if refused.any():
+        first = int(rows["at"].to_numpy()[refused.argmax()])
+        story += f" {refused.sum():,} were refused, the first at {clock_time(first)}."
+    return {
+        "story": story,
+        "limit": use.limit,
+        "total": len(rows),
+        "all": shown,
+        "begin": begin,
+        "shown": shown[begin : begin + _SHOWN_WINDOW_ROWS],
+    }
+
+
+def _families(verdict: Verdict, calls: _Calls) -> list[tuple[str, list[dict[str, Any]]]]:
+    families: dict[str, list[dict[str, Any]]] = {}
+    for result in verdict.rules:
+        families.setdefault(result.rule.family, []).append(_rule(result, calls))
+    return [(_FAMILIES.get(family, family), rules) for family, rules in families.items()]
+
+
+def _rule(result: RuleResult, calls: _Calls) -> dict[str, Any]:
+    judgement, sections = result.judgement, result.rule.sections
+    return {
+        "rule": result.rule,
+        "verdict": result.verdict,
+        "figures": _figures(judgement.metric, judgement.threshold),
+        "note": judgement.note,
+        "total": len(judgement.findings),
+        "findings": [_finding(finding, calls) for finding in judgement.findings[:_MOST_FINDINGS]],
+        "sections": [(heading, prose(text)) for heading, text in sections.items()],
+        "open": result.verdict in ("FAIL", "WARN", "REVIEW"),
+    }
+
+
+def _figures(metric: float | None, threshold: float | None) -> str:
+    if metric is None:
+        return ""
+    return f"{metric:,.4g}" + ("" if threshold is None else f", threshold {threshold:,.4g}")
+
+
+def _finding(finding: Finding, calls: _Calls) -> dict[str, Any]:
+    return {
+        "message": finding.message,
+        "calls": calls.rows(finding.calls[:_MOST_CALLS]),
+        "more": max(len(finding.calls) - _MOST_CALLS, 0),
+    }

@@ -1,0 +1,206 @@
+"""What the terminal shows: limits, rules, figures, and three sentences to end on."""
+
+from __future__ import annotations
+
+import textwrap
+
+from quotalab.frames import LimitUse
+from quotalab.report.text import visible
+from quotalab.rules import RuleResult, Verdict
+from quotalab.rules.times import clock_time, count, duration, share
+
+__all__ = ["limit_in_words", "sentences", "summary"]
+
+_WIDTH = 100
+_BAR = 20
+_MOST_ROWS = 8  # of limits, and of broken rules, so that the whole fits one screen
+_COLOURS = {"FAIL": "31", "WARN": "33", "REVIEW": "35", "PASS": "32", "NA": "2"}
+_LATER = ("PASS", "NA")
+
+
+def sentences(verdict: Verdict) -> tuple[str, str, str]:
+    """The verdict, the tightest limit with its worst moment, and what to change first."""
+    return _verdict(verdict), _tightest(verdict), _change(verdict)
+
+
+def summary(verdict: Verdict, *, colour: bool = False) -> str:
+    """One screen of plain text, at most 100 columns wide, ending in the three `sentences`.
+
+    `colour` marks verdicts with ANSI colours: for terminals only.
+    """
+    run = verdict.run
+    took = f" in {run['wall_s']:.1f} s" if run["wall_s"] is not None else ""
+    head = [run["scenario"], run["provider"], run["traffic"], run["policy"]]
+    if run["seed"] is not None:
+        head.append(f"seed {run['seed']}")
+    head.append(f"{duration(round(run['virtual_s'] * 1e9))} {run['clock']}{took}")
+    lines = [_fit(visible(" · ".join(str(part) for part in head if part))), ""]
+    if not run["complete"]:
+        lines += ["This run was cut: it is judged up to the cut.", ""]
+    for route in verdict.unknown_routes[:3]:
+        asked = visible(f"{route.method} {route.path}")
+        lines.append(_fit(f"no route in the profile for {asked}: {count(route.calls, 'call')} answered 404"))
+    if verdict.unknown_routes_total > 3:
+        lines.append(f"... and for {verdict.unknown_routes_total - 3:,} more")
+    if verdict.unknown_routes:
+        lines.append("")
+    lines += _limits(verdict)
+    lines += ["", *_rules(verdict, colour), "", *_metrics(verdict), ""]
+    for sentence in sentences(verdict):
+        lines += textwrap.wrap(sentence, _WIDTH, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def limit_in_words(use: LimitUse) -> str:
+    """``hourly (100 in 1 h for the app)``."""
+    limit = use.limit
+    whom = "the app" if limit.key == ("app",) else f"each {' and '.join(limit.key)}"
+    return f"{limit.name} ({limit.limit:,} in {duration(limit.period_ns)} for {whom})"
+
+
+def _verdict(verdict: Verdict) -> str:
+    api, operations = verdict.metrics["api_calls"] or 0, verdict.metrics["operations"] or 0
+    judged = f"{count(int(api), 'call')} to the API and {count(int(operations), 'operation')}"
+    cut = "" if verdict.run["complete"] else ", in a run that was cut and is judged up to the cut"
+    if verdict.faults:
+        return (
+            f"{verdict.verdict}, but quotalab contradicts itself ({count(verdict.faults_total, 'fault')}), "
+            f"so do not rely on it{cut}."
+        )
+    if verdict.verdict == "NA":
+        return f"NA: none of the rules found anything to judge in {judged}{cut}."
+    if verdict.verdict == "PASS":
+        held = sum(result.verdict == "PASS" for result in verdict.rules)
+        rules = count(held, "rule that applies holds", "rules that apply hold")
+        return f"PASS: {'the' if held == 1 else 'all'} {rules}, over {judged}{cut}."
+    worst = [result for result in verdict.rules if result.verdict == verdict.verdict]
+    names = ", ".join(f"{result.rule.id} {result.rule.name}" for result in worst[:3])
+    more = f" and {len(worst) - 3:,} more" if len(worst) > 3 else ""
+    verb = {"FAIL": "broken", "WARN": "in danger", "REVIEW": "for a person to look at"}[verdict.verdict]
+    return (
+        f"{verdict.verdict}: {names}{more} {'is' if len(worst) == 1 else 'are'} {verb}, over {judged}{cut}."
+    )
+
+
+def _tightest(verdict: Verdict) -> str:
+    use = verdict.tightest
+    if use is None or use.peak_at_ns is None:
+        return "No call was asked of a limit, so none is tight."
+    limit = use.limit
+    whose = "" if limit.key == ("app",) else visible(f" by {use.worst_key}")
+    left = f"{share(use.headroom)} of headroom left"
+    if use.headroom < 0:
+        left = f"{use.peak_asked - limit.limit:,} too many and {count(use.refused, 'call')} refused in all"
+        if not use.refused:
+            left = f"{use.peak_asked - limit.limit:,} too many, refused by other limits"
+    return visible(
+        f"The tightest limit is {limit_in_words(use)}: {use.peak_asked:,} were asked for{whose} in the "
+        f"{duration(limit.period_ns)} up to {clock_time(use.peak_at_ns)}, {left}."
+    )
+
+
+def _change(verdict: Verdict) -> str:
+    first = verdict.first_change
+    if verdict.faults:
+        return (
+            "Change nothing yet: report the faults with this run folder, then judge it again with a quotalab "
+            "that agrees with itself."
+        )
+    if verdict.unknown_routes:
+        route = visible(f"{verdict.unknown_routes[0].method} {verdict.unknown_routes[0].path}")
+        return (
+            f"Change first: give the profile a route for {route}, as the app was not tested beyond its 404."
+        )
+    if first is not None:
+        remedy = first.remedy
+        return visible(f"Change first ({first.rule.id}): {remedy[:1].lower()}{remedy[1:]}.")
+    if verdict.verdict == "NA":
+        return "Change first: let the scenario make calls to the API, so that there is something to judge."
+    return "Nothing has to change: try other seeds and more people before you rely on it."
+
+
+def _limits(verdict: Verdict) -> list[str]:
+    rows = [("limit", "asked", "use", "headroom", "worst moment", "refused")]
+    for use in verdict.limits[:_MOST_ROWS]:
+        rows.append(
+            (
+                visible(use.limit.name)[:24],
+                f"{use.peak_asked:,}/{use.limit.limit:,}",
+                _bar(use.utilisation),
+                share(use.headroom),
+                "-" if use.peak_at_ns is None else clock_time(use.peak_at_ns),
+                f"{use.refused:,}",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    left = (0, 2, 4)
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    if len(verdict.limits) > _MOST_ROWS:
+        lines.append(f"... and {len(verdict.limits) - _MOST_ROWS} more limits")
+    return lines
+
+
+def _bar(utilisation: float) -> str:
+    full = min(_BAR, int(utilisation * _BAR))
+    return "#" * full + "." * (_BAR - full) + ("!" if utilisation > 1 else "")
+
+
+def _rules(verdict: Verdict, colour: bool) -> list[str]:
+    broken = [result for result in verdict.rules if result.verdict not in _LATER]
+    broken.sort(key=lambda result: ("FAIL", "WARN", "REVIEW").index(result.verdict))
+    lines = [_fit(_rule(result)) for result in broken[:_MOST_ROWS]]
+    if len(broken) > _MOST_ROWS:
+        lines.append(f"... and {len(broken) - _MOST_ROWS} more")
+    for word in _LATER:
+        ids = [f"{one.rule.id} {one.rule.name}" for one in verdict.rules if one.verdict == word]
+        if ids:
+            text = f"{word:<7}{', '.join(ids)}"
+            lines += textwrap.wrap(text, _WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False)
+    return [_coloured(line) for line in lines] if colour else lines
+
+
+def _rule(result: RuleResult) -> str:
+    judgement = result.judgement
+    figures = ""
+    if judgement.metric is not None:
+        figures = f"{judgement.metric:,.4g}"
+        if judgement.threshold is not None:
+            figures += f" (threshold {judgement.threshold:,.4g})"
+    found = count(len(judgement.findings), "finding") if judgement.findings else visible(judgement.note or "")
+    head = f"{result.verdict:<7}{result.rule.id} {result.rule.name}"
+    return "  ".join(part for part in (f"{head:<40}", figures, found) if part)
+
+
+def _metrics(verdict: Verdict) -> list[str]:
+    m = verdict.metrics
+    lines = [f"calls       {m['calls']:,}, {m['api_calls']:,} of them to the API, {m['refused']:,} refused"]
+    if m["operations"]:
+        outcomes = ", ".join(
+            f"{m[f'operations_{outcome}']:,} {outcome}"
+            for outcome in ("done", "stale", "declined", "failed", "abandoned")
+            if m[f"operations_{outcome}"]
+        )
+        lines.append(f"operations  {m['operations']:,}: {outcomes}")
+    if m["wait_p50_s"] is not None and m["wait_p95_s"] is not None:
+        lines.append(
+            f"waits       median {duration(round(m['wait_p50_s'] * 1e9))}, "
+            f"95th percentile {duration(round(m['wait_p95_s'] * 1e9))}"
+        )
+    if m["demand_peak_per_hour"] is not None:
+        lines.append(f"demand      up to {m['demand_peak_per_hour']:,.0f} calls an hour were wanted")
+    return lines
+
+
+def _coloured(line: str) -> str:
+    word = line.split(" ", 1)[0]
+    return f"\x1b[{_COLOURS[word]}m{word}\x1b[0m{line[len(word) :]}" if word in _COLOURS else line
+
+
+def _fit(line: str) -> str:
+    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
