@@ -56,7 +56,7 @@ def failed_operations(frames: Frames) -> Judgement:
             continue
         of_name = int((operations["name"] == name).sum())
         errors = mine["error"].value_counts()
-        why = f", most often with {errors.index[0]!s}" if len(errors) and errors.iloc[0] else ""
+        why = f" (most often: {errors.index[0]!s})" if len(errors) and errors.iloc[0] else ""
         hours = (mine["planned"] // HOUR_NS).value_counts()
         busiest = int(hours.index[0]) * HOUR_NS
         message = (
@@ -112,9 +112,9 @@ def long_waits(frames: Frames) -> Judgement:
     seqs = calls.groupby("operation", observed=True)["seq"].apply(list).to_dict() if len(late) else {}
     for row in late.iloc[np.argsort(-late["late_ns"].to_numpy(), kind="stable")].to_dict("records"):
         message = (
-            f"Operation {row['operation']} ('{row['name']}' of {row['person']}), planned for "
-            f"{clock_time(row['planned'])}, was answered {duration(row['ended'] - row['planned'])} later, "
-            f"{duration(row['late_ns'])} after its deadline."
+            f"'{row['name']}' of {row['person']}, planned for {clock_time(row['planned'])}, was answered "
+            f"{duration(row['ended'] - row['planned'])} later, {duration(row['late_ns'])} after its deadline "
+            f"(operation {row['operation']})."
         )
         findings.append(Finding(message, int(row["ended"]), tuple(seqs.get(row["operation"], ())[:50])))
     note = (

@@ -202,7 +202,7 @@ def test_calls_that_were_not_asked_take_no_part(tmp_path):
 
 
 def test_calls_of_one_instant_are_taken_in_order_of_seq(tmp_path):
-    """Of four calls at one instant the first three fit; had the last been admitted instead, two are wrong."""
+    """Of four calls at one instant the first three fit: refusing the third in place of the fourth is wrong."""
     ledger = LedgerBuilder(provider_document({"rolling": ROLLING}))
     for _ in range(4):
         ledger.decided_call(1)

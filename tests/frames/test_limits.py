@@ -54,7 +54,11 @@ def test_fixed_windows_count_each_window_by_itself(tmp_path):
     for at in (8, 9, 10, 11, 12):
         ledger.decided_call(at)
     (use,) = uses(ledger, tmp_path / "run")
-    assert (use.peak_asked, use.from_ns, use.peak_at_ns) == (3, START_NS + 10 * SECOND, START_NS + 12 * SECOND)
+    assert (use.peak_asked, use.from_ns, use.peak_at_ns) == (
+        3,
+        START_NS + 10 * SECOND,
+        START_NS + 12 * SECOND,
+    )
 
 
 def test_first_call_windows_begin_where_they_are_opened(tmp_path):

@@ -11,7 +11,9 @@ from quotalab.errors import InputError
 from quotalab.frames import fixed_uses, largest_in_any_window, rolling_uses, use_curve
 
 # Few keys, few instants and short windows, so that ties and hits on a window's edge are common.
-ROWS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=30)
+ROWS = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=30
+)
 WINDOWS = st.integers(1, 12)
 
 
@@ -37,9 +39,7 @@ def brute_peaks(rows, window, weigh):
 
 
 def as_dict(peaks):
-    return {
-        int(k): (int(n), int(t)) for k, n, t in zip(peaks.key, peaks.largest, peaks.at_ns, strict=True)
-    }
+    return {int(k): (int(n), int(t)) for k, n, t in zip(peaks.key, peaks.largest, peaks.at_ns, strict=True)}
 
 
 @given(ROWS, WINDOWS)
@@ -47,7 +47,8 @@ def test_largest_count_is_that_of_brute_force(rows, window):
     """The largest count of each key, and when it was reached, are those of trying every window."""
     at, key, _, _ = columns(rows, start_ns=1_767_571_200_000_000_000)
     expected = {
-        k: (n, t + 1_767_571_200_000_000_000) for k, (n, t) in brute_peaks(rows, window, lambda row: 1).items()
+        k: (n, t + 1_767_571_200_000_000_000)
+        for k, (n, t) in brute_peaks(rows, window, lambda row: 1).items()
     }
     assert as_dict(largest_in_any_window(at, key, window)) == expected
 
@@ -92,6 +93,13 @@ def test_an_axis_that_does_not_fit_is_taken_in_parts(keys):
     order = np.argsort(at, kind="stable")
     assert uses.used.max() == max(counts) - 1
     assert sorted(uses.used[order][key[order] == 0].tolist()) == list(range(counts[0]))
+    in_order, of_key = at[order], key[order]
+    for aligned in (True, False):
+        fixed = fixed_uses(
+            in_order, of_key, cost, cost > 0, window_ns=window, limit=10**6, clock_aligned=aligned
+        )
+        assert fixed.used[of_key == keys - 1].tolist() == list(range(counts[-1]))
+        assert set(fixed.opened_ns.tolist()) <= {0, *in_order.tolist()}
 
 
 def test_times_that_cannot_lie_on_one_axis_are_refused():

@@ -330,4 +330,4 @@ def test_a_million_arrivals_are_decided_as_the_oracle_does(seed):
                     sums[bisect_left(at, start + one.period_ns)] - sums[i] for i, start in enumerate(at)
                 )
                 assert worst <= one.limit
-    assert admitted == {1: 0, 2: 0}[seed]
+    assert admitted == {1: 397_365, 2: 424_136}[seed]

@@ -119,11 +119,12 @@ def _accounts(frames: Frames, limit: Limit, mine: Asked) -> Iterator[Disagreemen
             f"was charged {_shown(charged[row])} to {limit.name!r}, but had to be charged {_shown(due[row])}",
         )
     left = _plain(frames.calls[f"remaining:{limit.name}"])[mine.rows]
-    account = limit.limit - mine.uses.used - taken
+    account: Ints = limit.limit - mine.uses.used - taken
     for row in np.flatnonzero(left != account):
         yield Disagreement(
             int(seq[row]),
-            f"left {_shown(left[row])} of {limit.name!r} by the sandbox's account, {account[row]} by the judges'",
+            f"left {_shown(left[row])} of {limit.name!r} by the sandbox's account, "
+            f"{account[row]} by the judges'",
         )
 
 

@@ -144,6 +144,8 @@ class FixedWindow:
 
     def charge(self, key: str, now_ns: int, cost: int) -> None:
         """See `Limiter`."""
+        if not cost:
+            return
         start_ns, used = self._window(key, now_ns)
         self._windows[key] = (start_ns, used + cost)
 

@@ -1,0 +1,114 @@
+"""The run folder and its description."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+
+import pytest
+
+from quotalab.errors import RunFolderError
+from quotalab.ledger import RunDescription, RunFolder
+
+DESCRIPTION = RunDescription(
+    scenario="calendar",
+    provider="temporary-production",
+    traffic=None,
+    policy="polite",
+    seed=1,
+    clock="virtual",
+    transport="memory",
+    users=3,
+    start_ns=1,
+    span_ns=2,
+    settings=("a=1",),
+    command=("quotalab", "run"),
+    inputs={"provider.json": "00"},
+    versions={"python": "3.11"},
+)
+
+
+def test_a_description_comes_back_as_it_was_written(tmp_path):
+    """`run.json` holds every field, and nothing half-written is left beside it."""
+    folder = RunFolder.create(tmp_path / "run")
+    for description in (DESCRIPTION, dataclasses.replace(DESCRIPTION, complete=True, wall_s=1.5)):
+        folder.write_description(description)
+        assert RunFolder(folder.path).description() == description
+    assert sorted(path.name for path in folder.path.iterdir()) == ["inputs", "run.json"]
+
+
+def test_an_input_is_kept_with_its_checksum(tmp_path):
+    """An input is written as it is, and its SHA-256 is that of the file."""
+    folder = RunFolder.create(tmp_path / "run")
+    checksum = folder.write_input("provider.json", '{"é": 1}')
+    assert checksum == hashlib.sha256((folder.inputs / "provider.json").read_bytes()).hexdigest()
+    assert folder.read_input("provider.json") == {"é": 1}
+
+
+def test_a_folder_that_holds_something_is_not_taken(tmp_path):
+    """A run never mixes with what is there; an empty folder is fine."""
+    (tmp_path / "empty").mkdir()
+    RunFolder.create(tmp_path / "empty")
+    with pytest.raises(RunFolderError) as caught:
+        RunFolder.create(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: is not empty; a run needs a folder of its own (another --out)"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    """A file in the way gets one line."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError) as caught:
+        RunFolder.create(tmp_path / "file")
+    assert str(caught.value) == f"{tmp_path / 'file'}: cannot be made: File exists"
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    """Reading a run that does not exist names the path that was given."""
+    with pytest.raises(RunFolderError) as caught:
+        RunFolder(tmp_path / "no").description()
+    assert str(caught.value) == f"{tmp_path / 'no'}: there is no such run folder"
+
+
+def test_a_folder_that_is_no_run_is_told(tmp_path):
+    """A folder without `run.json` is not a run folder, and an input that is missing is named."""
+    with pytest.raises(RunFolderError) as caught:
+        RunFolder(tmp_path).description()
+    assert str(caught.value) == f"{tmp_path}: is not a run folder: it has no run.json"
+    with pytest.raises(RunFolderError, match=r"it has no inputs/provider\.json$"):
+        RunFolder(tmp_path).read_input("provider.json")
+
+
+def written(**changed) -> str:
+    """A description's JSON with fields changed; None drops one."""
+    document = json.loads(json.dumps(dataclasses.asdict(DESCRIPTION))) | changed
+    return json.dumps({name: value for name, value in document.items() if value != "dropped"})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "is not JSON: Expecting property name"),
+        ("[" * 100_000, "is not JSON: "),
+        ("[]", "schema must be 1"),
+        (written(schema=2), "schema must be 1"),
+        (written(users="dropped"), "missing 1 required positional argument: 'users'"),
+        (written(colour="red"), "got an unexpected keyword argument 'colour'"),
+        (written(settings=None), "'NoneType' object is not iterable"),
+    ],
+    ids=["json", "deep", "list", "schema", "missing", "unknown", "null"],
+)
+def test_a_description_that_is_wrong_is_told_in_one_line(tmp_path, text, says):
+    """Whatever is wrong with `run.json`, the file is named first, and there is no traceback."""
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(RunFolderError) as caught:
+        RunFolder(tmp_path).description()
+    assert str(caught.value).startswith(f"{tmp_path / 'run.json'}: {says}")
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path):
+    """A description that is not UTF-8 cannot be read."""
+    (tmp_path / "run.json").write_bytes(b"\xff")
+    with pytest.raises(RunFolderError, match=r"run\.json: cannot be read: "):
+        RunFolder(tmp_path).description()

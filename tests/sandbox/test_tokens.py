@@ -1,0 +1,294 @@
+"""The token endpoint: redeeming, refreshing, expiring, and everything that is refused."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+SECOND_NS = 10**9
+CALLBACK = "https://app.test/oauth/callback"
+
+
+def refused(answer, error: str, status: int = 400) -> None:
+    """Assert an error response of RFC 6749, 5.2."""
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["pragma"] == "no-cache"
+
+
+def test_a_token_response_is_not_stored_by_anybody(faced):
+    """RFC 6749, 5.1: JSON, `no-store`, `no-cache`."""
+    answer = faced.redeem(faced.authorize()["code"])
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["pragma"] == "no-cache"
+
+
+def test_the_client_may_also_send_its_secret_in_the_body(faced):
+    """RFC 6749, 2.3.1: `client_secret_post`."""
+    answer = faced.redeem(
+        faced.authorize()["code"],
+        auth=None,
+        client_id=faced.access.client_id,
+        client_secret=faced.access.client_secret,
+    )
+    assert answer.status_code == 200
+
+
+def test_a_code_is_redeemed_once_and_its_second_use_revokes_what_it_gave(faced):
+    """RFC 6749, 4.1.2: both the access token and the refresh token of the first use die."""
+    code = faced.authorize()["code"]
+    tokens = faced.redeem(code).json()
+    assert faced.call(tokens["access_token"]).status_code == 200
+    refused(faced.redeem(code), "invalid_grant")
+    revoked = faced.call(tokens["access_token"])
+    assert revoked.status_code == 401
+    assert 'error_description="The access token was revoked"' in revoked.headers["www-authenticate"]
+    refused(faced.refresh(tokens["refresh_token"]), "invalid_grant")
+
+
+def test_a_code_expires_to_the_nanosecond(open_world):
+    """A code of 60 s is good until a nanosecond before its 60 seconds are over, and not at the instant."""
+    for late, status in ((-1, 200), (0, 400), (1, 400)):
+        world = open_world()
+        code = world.authorize()["code"]
+        world.clock.jump(60 * SECOND_NS + late)
+        assert world.redeem(code).status_code == status
+
+
+def test_an_access_token_expires_to_the_nanosecond(world):
+    """A token of an hour is good until a nanosecond before the hour is over, and not at the instant."""
+    token = world.connect()["access_token"]
+    world.clock.jump(3600 * SECOND_NS - 1)
+    assert world.call(token).status_code == 200
+    world.clock.jump(1)
+    expired = world.call(token)
+    assert expired.status_code == 401
+    assert expired.headers["www-authenticate"] == (
+        'Bearer realm="api", error="invalid_token", error_description="The access token expired"'
+    )
+
+
+def test_a_refresh_token_expires_to_the_nanosecond(open_world):
+    """A refresh token lives as long as the profile says."""
+    for late, status in ((-1, 200), (0, 400)):
+        world = open_world("oauth.refresh_token_lifetime=2h")
+        tokens = world.connect()
+        world.clock.jump(7200 * SECOND_NS + late)
+        assert world.refresh(tokens["refresh_token"]).status_code == status
+
+
+def test_refreshing_rotates(faced):
+    """RFC 9700, 4.14.2: new tokens of the same scopes, and the old access token lives on until it expires."""
+    first = faced.connect()
+    answer = faced.refresh(first["refresh_token"])
+    second = answer.json()
+    assert answer.headers["cache-control"] == "no-store"
+    assert second["scope"] == first["scope"]
+    assert second["refresh_token"] != first["refresh_token"]
+    assert faced.call(first["access_token"]).status_code == 200
+    assert faced.call(second["access_token"]).status_code == 200
+    assert faced.refresh(second["refresh_token"]).status_code == 200
+
+
+def test_the_reuse_of_a_rotated_refresh_token_is_refused_and_ends_the_grant(faced):
+    """RFC 9700, 4.14.2: who of the two is the thief cannot be told, so the active tokens are revoked."""
+    first = faced.connect()
+    other = faced.connect("p00002")
+    second = faced.refresh(first["refresh_token"]).json()
+    refused(faced.refresh(first["refresh_token"]), "invalid_grant")
+    refused(faced.refresh(second["refresh_token"]), "invalid_grant")
+    assert faced.call(second["access_token"]).status_code == 401
+    assert faced.call(other["access_token"]).status_code == 200
+
+
+def test_without_rotation_a_refresh_token_serves_again(open_world):
+    """`refresh_rotation = "none"`: no new refresh token, and the old one stays good."""
+    world = open_world("oauth.refresh_rotation=none")
+    tokens = world.connect()
+    for _ in range(3):
+        again = world.refresh(tokens["refresh_token"])
+        assert sorted(again.json()) == ["access_token", "expires_in", "scope", "token_type"]
+
+
+def test_a_refresh_may_ask_for_less_and_never_for_more(world):
+    """RFC 6749, 6: fewer scopes for the access token; the refresh token keeps what was granted."""
+    tokens = world.connect()
+    less = world.refresh(tokens["refresh_token"], scope="events.read").json()
+    assert less["scope"] == "events.read"
+    assert world.call(less["access_token"], method="POST", json={}).status_code == 403
+    assert world.refresh(less["refresh_token"]).json()["scope"] == "events.read events.write"
+
+
+@pytest.mark.parametrize("scope", ["calendar.admin", "events.read everything", " ", "é"])
+def test_a_refresh_for_other_scopes_is_refused_and_costs_nothing(world, scope):
+    """An invalid scope leaves the refresh token as it was."""
+    tokens = world.connect()
+    refused(world.refresh(tokens["refresh_token"], scope=scope), "invalid_scope")
+    assert world.refresh(tokens["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"code": "unknown"},
+        {"code": "é\x00"},
+        {"redirect_uri": "https://evil.test/"},
+        {"redirect_uri": None},
+        {"redirect_uri": CALLBACK + "/"},
+        {"code_verifier": "b" * 43},
+        {"code_verifier": "a-verifier-of-43-characters-or-more-Zx9_~.-1\n"},
+    ],
+    ids=str,
+)
+def test_a_code_with_what_does_not_belong_to_it_is_an_invalid_grant(faced, changed):
+    """RFC 6749, 5.2 and RFC 7636, 4.6; what was wrong once may be put right."""
+    code = faced.authorize()["code"]
+    refused(faced.redeem(**{"code": code, **changed}), "invalid_grant")
+    assert faced.redeem(code).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"grant_type": None}, "invalid_request"),
+        ({"grant_type": ""}, "invalid_request"),
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
+        ({"grant_type": 'é"\x00'}, "unsupported_grant_type"),
+        ({"code": None}, "invalid_request"),
+        ({"code": ""}, "invalid_request"),
+        ({"code_verifier": None}, "invalid_request"),
+        ({"code_verifier": "short"}, "invalid_request"),
+        ({"code_verifier": "é" * 43}, "invalid_request"),
+        ({"grant_type": "refresh_token"}, "invalid_request"),
+    ],
+    ids=str,
+)
+def test_a_wrong_token_request_is_told_what_is_wrong(faced, changed, error):
+    """RFC 6749, 5.2: missing, malformed or unsupported."""
+    code = faced.authorize()["code"]
+    refused(faced.redeem(**{"code": code, **changed}), error)
+    assert faced.redeem(code).status_code == 200
+    events = faced.rows("events")
+    assert [row["what"] for row in events] == ["consent-given", "token-refused"]
+    assert events[1]["details"] == f'{{"client":"app-1","error":"{error}"}}' or error in events[1]["details"]
+
+
+@pytest.mark.parametrize("name", ["code", "grant_type", "redirect_uri", "client_id", "anything"])
+def test_a_parameter_sent_twice_is_refused(faced, name):
+    """RFC 6749, 3.2: parameters are not included more than once."""
+    code = faced.authorize()["code"]
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": CALLBACK,
+        "code_verifier": faced.verifier,
+    }
+    form[name] = [form.get(name, "app-1")] * 2
+    auth = (faced.access.client_id, faced.access.client_secret)
+    refused(faced.http.post("/oauth/token", data=form, auth=auth), "invalid_request")
+    assert faced.redeem(code).status_code == 200
+
+
+def basic(text: bytes) -> dict[str, str]:
+    """A Basic header of these bytes."""
+    return {"Authorization": "Basic " + base64.b64encode(text).decode()}
+
+
+@pytest.mark.parametrize(
+    ("headers", "form"),
+    [
+        ({}, {}),
+        ({}, {"client_id": "app-1"}),
+        ({}, {"client_id": "app-1", "client_secret": "wrong"}),
+        ({}, {"client_id": "app-1", "client_secret": "é\x00"}),
+        ({}, {"client_id": "app-9", "client_secret": "wrong"}),
+        (basic(b"app-1:wrong"), {}),
+        (basic(b"app-1:"), {}),
+        (basic(b"app-1"), {}),
+        (basic(b"app-9:wrong"), {}),
+        (basic(b"\xff\xfe:\x00"), {}),
+        ({"Authorization": "Basic !!!"}, {}),
+        ({"Authorization": "Basic"}, {}),
+        ({"Authorization": "Bearer x"}, {}),
+        ({b"Authorization": "Basic é".encode("latin-1")}, {}),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_client_that_is_not_authenticated_gets_401_with_a_challenge(faced, headers, form):
+    """RFC 6749, 5.2 and RFC 7617, 2; a wrong secret and an unknown client are told alike."""
+    answer = faced.http.post(
+        "/oauth/token", data={"grant_type": "authorization_code", "code": "x", **form}, headers=headers
+    )
+    refused(answer, "invalid_client", 401)
+    assert answer.headers["www-authenticate"] == 'Basic realm="oauth"'
+    assert answer.json()["error_description"] == "The client could not be authenticated."
+
+
+def test_two_ways_of_authentication_at_once_are_refused(faced):
+    """RFC 6749, 2.3: one method in each request."""
+    code = faced.authorize()["code"]
+    refused(faced.redeem(code, client_secret=faced.access.client_secret), "invalid_request")
+
+
+def test_the_client_id_in_the_body_must_be_the_headers(faced):
+    """A client that says in the body that it is another is not authenticated."""
+    code = faced.authorize()["code"]
+    refused(faced.redeem(code, client_id="app-2"), "invalid_client", 401)
+    assert faced.redeem(code, client_id="app-1").status_code == 200
+
+
+def test_another_client_can_use_neither_code_nor_refresh_token(world):
+    """RFC 6749, 5.2: what was issued to one client is an invalid grant for another, and is not spent."""
+    other = world.sandbox.register("https://other.test/callback")
+    auth = (other.client_id, other.client_secret)
+    code = world.authorize()["code"]
+    refused(world.redeem(code, auth=auth), "invalid_grant")
+    tokens = world.redeem(code).json()
+    refused(world.redeem(code, auth=auth), "invalid_grant")
+    refused(world.refresh(tokens["refresh_token"], auth=auth), "invalid_grant")
+    rotated = world.refresh(tokens["refresh_token"]).json()
+    refused(world.refresh(tokens["refresh_token"], auth=auth), "invalid_grant")
+    assert world.call(rotated["access_token"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", None),
+        (b'{"grant_type": "refresh_token"}', "application/json"),
+        (b"\xff\xfe%zz&&&===", "application/x-www-form-urlencoded"),
+        (b"&".join(b"a%d=1" % i for i in range(200)), "application/x-www-form-urlencoded"),
+        (b"grant_type=refresh_token", "text/plain"),
+    ],
+    ids=["empty", "json", "bytes", "many", "text"],
+)
+def test_a_body_that_is_no_form_is_an_invalid_request(faced, content, kind):
+    """Nothing but a form of at most 100 fields holds parameters."""
+    headers = {"Content-Type": kind} if kind else {}
+    refused(faced.http.post("/oauth/token", content=content, headers=headers), "invalid_request")
+
+
+def test_parameters_in_the_address_are_not_read(faced):
+    """RFC 6749, 3.2: the token endpoint takes them from the body, so that they are in no log."""
+    tokens = faced.connect()
+    answer = faced.http.post(
+        "/oauth/token",
+        params={"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]},
+        auth=(faced.access.client_id, faced.access.client_secret),
+    )
+    refused(answer, "invalid_request")
+
+
+def test_what_has_expired_is_forgotten(open_world):
+    """Codes, access tokens and refresh tokens that can never be used again take no memory."""
+    world = open_world("oauth.refresh_token_lifetime=1d")
+    for _ in range(3):
+        world.connect()
+        world.refresh(world.connect()["refresh_token"])
+        world.clock.jump(2 * 86_400 * SECOND_NS)
+    store = world.sandbox._store
+    world.connect()
+    assert (len(store.codes), len(store.access), len(store.refresh)) == (1, 1, 1)
