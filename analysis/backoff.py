@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quotalab.frames import Frames
-from quotalab.rules import Finding, Judgement, early_calls, retries, rule
+from quotalab.rules import MOST_FINDINGS, Finding, Judgement, early_calls, retries, rule
 from quotalab.rules.times import clock_time, count, duration
 
 
@@ -43,7 +43,7 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
     seq, at_ns = calls["seq"].to_numpy(), calls["at"].to_numpy()
     findings = []
     ordered = early.iloc[np.argsort(~same, kind="stable")]  # the refused operations' own calls first
-    for link in ordered.to_dict("records"):
+    for link in ordered.iloc[:MOST_FINDINGS].to_dict("records"):
         first, again = int(link["refusal"]), int(link["row"])
         promise_ns = int(calls["retry_after_ns"].iloc[first])
         who = "the same operation" if link["linked_by"] == "operation" else "the same person and route"
@@ -68,7 +68,15 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
             f"{int((~same).sum()):,} by others"
         )
     remedy = "wait until the promised end of Retry-After before calling again, in every worker of the app"
-    return Judgement(verdict, float(len(early)), 0.0, tuple(findings), remedy, note)
+    return Judgement(
+        verdict,
+        float(len(early)),
+        0.0,
+        tuple(findings),
+        untold=len(early) - len(findings),
+        remedy=remedy,
+        note=note,
+    )
 
 
 @rule("QL202", "retry-too-fast")
@@ -106,7 +114,7 @@ def retry_too_fast(frames: Frames) -> Judgement:
     again = fast["attempt"].isin(fast["row"])
     seq, at_ns, status = (calls[name].to_numpy() for name in ("seq", "at", "status"))
     findings = []
-    for link, in_a_row in zip(fast.to_dict("records"), again, strict=True):
+    for link, in_a_row in zip(fast.iloc[:MOST_FINDINGS].to_dict("records"), again, strict=False):
         first, second = int(link["attempt"]), int(link["row"])
         answer = f"was answered {status[first]}" if status[first] else "got no answer"
         guess = (
@@ -119,4 +127,6 @@ def retry_too_fast(frames: Frames) -> Judgement:
         )
         findings.append(Finding(message, int(at_ns[second]), (int(seq[first]), int(seq[second]))))
     verdict = "FAIL" if again.any() else "WARN" if findings else "PASS"
-    return Judgement(verdict, float(links["gap_ns"].min()) / 1e9, least_ns / 1e9, tuple(findings))
+    metric = float(links["gap_ns"].min()) / 1e9
+    untold = len(fast) - len(findings)
+    return Judgement(verdict, metric, least_ns / 1e9, tuple(findings), untold=untold)

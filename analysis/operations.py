@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quotalab.frames import Frames
-from quotalab.rules import Finding, Judgement, rule, waits_ns
+from quotalab.rules import MOST_FINDINGS, Finding, Judgement, rule, waits_ns
 from quotalab.rules.metrics import HOUR_NS, quantile_ns
 from quotalab.rules.times import clock_time, count, duration
 
@@ -108,9 +108,10 @@ def long_waits(frames: Frames) -> Judgement:
     answered = frames.operations.loc[waits.index]
     late_ns = (answered["ended"] - answered["deadline"]).to_numpy()
     late = answered[late_ns > 0].assign(late_ns=late_ns[late_ns > 0])
-    calls = frames.calls[frames.calls["operation"].isin(late["operation"])]
-    seqs = calls.groupby("operation", observed=True)["seq"].apply(list).to_dict() if len(late) else {}
-    for row in late.iloc[np.argsort(-late["late_ns"].to_numpy(), kind="stable")].to_dict("records"):
+    told = late.iloc[np.argsort(-late["late_ns"].to_numpy(), kind="stable")[:MOST_FINDINGS]]
+    calls = frames.calls[frames.calls["operation"].isin(told["operation"])]
+    seqs = calls.groupby("operation", observed=True)["seq"].apply(list).to_dict() if len(told) else {}
+    for row in told.to_dict("records"):
         message = (
             f"'{row['name']}' of {row['person']}, planned for {clock_time(row['planned'])}, was answered "
             f"{duration(row['ended'] - row['planned'])} later, {duration(row['late_ns'])} after its deadline "
@@ -122,7 +123,9 @@ def long_waits(frames: Frames) -> Judgement:
         if len(late)
         else None
     )
-    return Judgement("WARN" if findings else "PASS", p95_ns / 1e9, most_ns / 1e9, tuple(findings), note=note)
+    verdict = "WARN" if findings else "PASS"
+    untold = len(late) - len(told)
+    return Judgement(verdict, p95_ns / 1e9, most_ns / 1e9, tuple(findings), note=note, untold=untold)
 
 
 def _was(outcome: str, number: int) -> str:

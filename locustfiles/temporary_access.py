@@ -4,7 +4,6 @@ quotalab run temporary_access
 locust -f locustfiles/temporary_access.py --headless -u 20 -t 5m
 """
 
-from quotalab.reference import Fetched
 from quotalab.scenario import Asked, PlannedPerson, operation
 
 
@@ -14,17 +13,17 @@ class OfficeWorker(PlannedPerson):
     traffic = "office-day"
 
     @operation(deadline="30s")
-    def look_at_week(self, asked: Asked) -> Fetched:
+    def look_at_week(self, asked: Asked) -> object:
         return self.app.week(self.name, self.patience(asked))
 
     @operation(deadline="30s")
-    def open_event(self, asked: Asked) -> Fetched:
+    def open_event(self, asked: Asked) -> object:
         return self.app.event(self.name, "7", self.patience(asked))
 
     @operation(deadline="10m")
-    def add_event(self, asked: Asked) -> Fetched:
+    def add_event(self, asked: Asked) -> object:
         return self.app.add(self.name, "Review", self.patience(asked))
 
     @operation(deadline="12h", interactive=False)
-    def export_calendar(self, asked: Asked) -> Fetched:
-        return self.app.export(self.name, self.patience(asked, interactive=False))
+    def export_calendar(self, asked: Asked) -> object:
+        return self.app.export(self.name, self.patience(asked))

@@ -131,10 +131,10 @@ def _accounts(frames: Frames, limit: Limit, mine: Asked) -> Iterator[Disagreemen
 def _keys(frames: Frames, limit: Limit, mine: Asked) -> Iterator[Disagreement]:
     """Whether a limit counted each call under what the call's own columns say."""
     calls = frames.calls.iloc[mine.rows]
-    parts = [calls[_KEY_COLUMNS[part]].astype("str") for part in limit.key]
+    columns = [calls[_KEY_COLUMNS[part]].astype("str") for part in limit.key]
     parts = [
         column.fillna(_UNKNOWN_ROUTE) if part == "route" else column
-        for part, column in zip(limit.key, parts, strict=True)
+        for part, column in zip(limit.key, columns, strict=True)
     ]
     key = parts[0]
     for part in parts[1:]:
@@ -153,7 +153,7 @@ def _used(frames: Frames, limit: Limit, row: int) -> int:
 
 
 def _plain(column: pd.Series[int]) -> Ints:
-    values: Ints = column.to_numpy(dtype=np.int64, na_value=_NONE)
+    values: Ints = np.asarray(column.to_numpy(dtype=np.int64, na_value=_NONE))
     return values
 
 

@@ -26,6 +26,7 @@ __all__ = ["Calendar", "Fetched", "Patience", "build"]
 
 SCOPE = "events.read events.write"
 _MOST_PAGES = 100
+_CALL_NS = 10**9  # what a call itself may take, out of an operation's time
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class Calendar:
         self, person: str, method: str, path: str, patience: Patience, json: Any = None
     ) -> httpx.Response:
         """One request with its retries. Raises `Declined` or `ProviderError`."""
-        deadline_ns = patience.deadline_ns if "wait" in self._when_spent else 0
+        deadline_ns = patience.deadline_ns - _CALL_NS if "wait" in self._when_spent else 0
         auth = self._auth.get(person)
         if auth is None:
             auth = self._auth[person] = BearerAuth(self._authorizer, person)
@@ -197,7 +198,7 @@ class Calendar:
             wait_ns = self._wait_ns(method, response, attempt)
             if wait_ns is None:
                 raise ProviderError(response.status_code, response.reason_phrase)
-            if self._clock.now_ns() + wait_ns > patience.deadline_ns:
+            if self._clock.now_ns() + wait_ns + _CALL_NS > patience.deadline_ns:
                 raise ProviderError(response.status_code, "and the deadline is too near to ask again")
             self._clock.sleep_ns(wait_ns)
 

@@ -62,6 +62,7 @@ def _lines(result: RuleResult) -> list[str]:
     for finding in judgement.findings[:_MOST_LINES]:
         when = "" if finding.at_ns is None else f"{iso(finding.at_ns)} "
         lines.append(when + visible(finding.message))
-    if len(judgement.findings) > _MOST_LINES:
-        lines.append(f"... and {len(judgement.findings) - _MOST_LINES:,} more")
+    untold = judgement.found - min(len(judgement.findings), _MOST_LINES)
+    if untold:
+        lines.append(f"... and {untold:,} more")
     return lines

@@ -214,7 +214,7 @@ def _rule(result: RuleResult, calls: _Calls) -> dict[str, Any]:
         "verdict": result.verdict,
         "figures": _figures(judgement.metric, judgement.threshold),
         "note": judgement.note,
-        "total": len(judgement.findings),
+        "total": judgement.found,
         "findings": [_finding(finding, calls) for finding in judgement.findings[:_MOST_FINDINGS]],
         "sections": [(heading, prose(text)) for heading, text in sections.items()],
         "open": result.verdict in ("FAIL", "WARN", "REVIEW"),

@@ -172,7 +172,7 @@ def _rule(result: RuleResult) -> str:
         figures = f"{judgement.metric:,.4g}"
         if judgement.threshold is not None:
             figures += f" (threshold {judgement.threshold:,.4g})"
-    found = count(len(judgement.findings), "finding") if judgement.findings else visible(judgement.note or "")
+    found = count(judgement.found, "finding") if judgement.findings else visible(judgement.note or "")
     head = f"{result.verdict:<7}{result.rule.id} {result.rule.name}"
     return "  ".join(part for part in (f"{head:<40}", figures, found) if part)
 

@@ -7,7 +7,7 @@ A rule is a function from `Frames` to `Judgement` under a stable id::
         \"\"\"...the rule's page, under the headings of `HEADINGS`...\"\"\"
 """
 
-from quotalab.rules.finding import VERDICTS, Finding, Judgement, worst
+from quotalab.rules.finding import MOST_FINDINGS, VERDICTS, Finding, Judgement, worst
 from quotalab.rules.loading import load_rules
 from quotalab.rules.meanings import early_calls, retries
 from quotalab.rules.metrics import demand, metrics, waits_ns
@@ -16,6 +16,7 @@ from quotalab.rules.verdict import Fault, RuleResult, UnknownRoute, Verdict, jud
 
 __all__ = [
     "HEADINGS",
+    "MOST_FINDINGS",
     "VERDICTS",
     "Fault",
     "Finding",

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["VERDICTS", "Finding", "Judgement", "worst"]
+__all__ = ["MOST_FINDINGS", "VERDICTS", "Finding", "Judgement", "worst"]
 
 VERDICTS = ("FAIL", "WARN", "REVIEW", "PASS", "NA")
 """From worst to best. REVIEW: a person must look; NA: there was nothing to judge."""
+
+
+MOST_FINDINGS = 1000
+"""As many as a rule with many cases tells, the worst or the first ones; it counts the rest as untold."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,13 @@ class Judgement:
     """What to change, in a clause that follows "Change first: "; else the rule's page says it."""
     note: str | None = None
     """What a reader must know beside the verdict, such as why there was nothing to judge."""
+    untold: int = 0
+    """Further cases that are only counted: nobody reads a hundred thousand sentences, and they take time."""
+
+    @property
+    def found(self) -> int:
+        """How many cases there are, told or not."""
+        return len(self.findings) + self.untold
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

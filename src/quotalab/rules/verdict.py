@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quotalab.frames import Frames, LimitUse, disagreements, limit_uses
-from quotalab.rules.finding import Finding, Judgement, worst
+from quotalab.rules.finding import MOST_FINDINGS, Finding, Judgement, worst
 from quotalab.rules.metrics import metrics
 from quotalab.rules.registry import Rule, select
 from quotalab.rules.times import iso
@@ -17,7 +17,6 @@ from quotalab.rules.times import iso
 __all__ = ["Fault", "RuleResult", "UnknownRoute", "Verdict", "judge"]
 
 _SCHEMA = 1
-_MOST_FINDINGS = 1000  # of one rule in verdict.json; the rest is counted
 _MOST_FAULTS = 100
 _MOST_UNKNOWN = 20
 
@@ -205,8 +204,8 @@ def _rule(result: RuleResult) -> dict[str, Any]:
         "verdict": judgement.verdict,
         "metric": judgement.metric,
         "threshold": judgement.threshold,
-        "findings": [_finding(finding) for finding in judgement.findings[:_MOST_FINDINGS]],
-        "findings_total": len(judgement.findings),
+        "findings": [_finding(finding) for finding in judgement.findings[:MOST_FINDINGS]],
+        "findings_total": judgement.found,
         "note": judgement.note,
     }
 

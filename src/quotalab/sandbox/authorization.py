@@ -239,7 +239,7 @@ def _known(value: str | None, known: tuple[str, ...]) -> str | None:
 
 
 def _not_allowed(allow: str) -> Response:
-    return Response(405, [("Allow", allow)], b"")
+    return Response(405, [("Allow", allow), ("Content-Type", "text/plain")], b"")
 
 
 def _error_code(response: Response) -> str:

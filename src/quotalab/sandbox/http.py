@@ -120,4 +120,5 @@ def html(status: int, page: str, *headers: tuple[str, str]) -> Response:
 
 def redirect(location: str, *headers: tuple[str, str]) -> Response:
     """See Other (RFC 9110, 15.4.4): a form that was posted is not posted again elsewhere (RFC 9700, 4.12)."""
-    return Response(303, [("Location", location), ("Cache-Control", "no-store"), *headers], b"")
+    fixed = [("Location", location), ("Cache-Control", "no-store"), ("Content-Type", "text/plain")]
+    return Response(303, [*fixed, *headers], b"")

@@ -197,6 +197,7 @@ class GrantServer(AuthorizationServer):  # type: ignore[misc]
         client = self.query_client(client_id)
         if client is None or secret is None or not client.check_client_secret(secret):
             raise InvalidClientError("The client could not be authenticated.", status_code=401)
+        request.client = client  # for the ledger, also when the grant turns out to be wrong
         return client
 
     def generate_token(

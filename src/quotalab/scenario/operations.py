@@ -31,6 +31,8 @@ class Asked:
     name: str
     planned_ns: int
     deadline_ns: int
+    interactive: bool
+    """Whether a person is waiting for it."""
     stale: bool = False
     """Set when the person got what the app had from before."""
 
@@ -39,7 +41,7 @@ def operation(*, deadline: str, interactive: bool = True) -> Callable[[_F], _F]:
     """Mark a method of a `PlannedPerson` as an operation that traffic profiles can name.
 
     `deadline` counts from the planned moment ("30s", "10m", "12h"). Where nobody waits for the result,
-    `interactive=False`: it then runs beside whatever else the person does.
+    `interactive=False`.
     """
     try:
         terms = Terms(parse_duration_ns(deadline), interactive)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-import gevent
 from gevent.event import Event
+from gevent.lock import RLock
+from gevent.pool import Group
 from locust import User, constant, task
 from locust.exception import StopUser
 
@@ -47,6 +48,7 @@ class Person(User):
         self.plan = cast.operations
         self.app = stage.app
         self._turned_away = False
+        self._connecting = RLock()
 
     def connect(self) -> None:
         """Give the app consent: sign in, agree, come back. Override for another app."""
@@ -59,9 +61,9 @@ class Person(User):
         connected: bool = self.app.is_connected(self.name)
         return connected
 
-    def patience(self, asked: Asked, *, interactive: bool = True) -> Patience:
+    def patience(self, asked: Asked) -> Patience:
         """How long the app may take over an operation, as the reference integration wants it."""
-        return Patience(asked.deadline_ns, interactive)
+        return Patience(asked.deadline_ns, asked.interactive)
 
     @contextmanager
     def asking(self, name: str, *, within_s: float) -> Iterator[Asked]:
@@ -72,7 +74,7 @@ class Person(User):
         """
         now_ns = self.stage.clock.now_ns()
         connected = False
-        with self._recorded(name, now_ns, now_ns + int(within_s * 1_000_000_000)) as asked:
+        with self._recorded(name, now_ns, Terms(int(within_s * 1_000_000_000), interactive=True)) as asked:
             self._connect_first()
             connected = True
             yield asked
@@ -80,9 +82,10 @@ class Person(User):
             raise StopUser  # whom the provider turned away has nothing more to ask
 
     @contextmanager
-    def _recorded(self, name: str, planned_ns: int, deadline_ns: int) -> Iterator[Asked]:
+    def _recorded(self, name: str, planned_ns: int, terms: Terms) -> Iterator[Asked]:
         stage = self.stage
-        asked = Asked(stage.next_operation(self.name), name, planned_ns, deadline_ns)
+        deadline_ns = planned_ns + terms.deadline_ns
+        asked = Asked(stage.next_operation(self.name), name, planned_ns, deadline_ns, terms.interactive)
         started_ns = stage.clock.now_ns()
         token = current_operation.set(asked.operation)
         outcome, told, failure = "abandoned", None, None
@@ -136,18 +139,21 @@ class Person(User):
         """Consent is asked for once; whom the provider turned away does not try again all day."""
         if self.is_connected():
             return
-        if self._turned_away:
-            raise NotConnected("the provider did not let the person connect")
-        self._turned_away = True
-        self.connect()
-        self._turned_away = False
+        with self._connecting:
+            if self.is_connected():
+                return
+            if self._turned_away:
+                raise NotConnected("the provider did not let the person connect")
+            self._turned_away = True
+            self.connect()
+            self._turned_away = False
 
 
 class PlannedPerson(Person):
     """Someone whose day is planned by a traffic profile; `@operation` methods say what can be asked.
 
-    The plan is an open model: it does not slip because the app is slow, and waits count from the plan.
-    What nobody waits for (``interactive=False``) runs beside the rest.
+    The plan is an open model: it does not slip because the app is slow. Each operation begins when it was
+    planned, beside those that are still under way.
     """
 
     abstract = True
@@ -173,49 +179,21 @@ class PlannedPerson(Person):
     def live(self) -> None:
         """The person's day, as planned."""
         clock = self.stage.clock
-        beside: list[Any] = []
+        under_way = Group()
         try:
             for step in self.plan[self._begun :]:
                 wait_ns = step.planned_ns - clock.now_ns()
                 if wait_ns > 0:
                     clock.sleep_ns(wait_ns)
-                terms = self.terms(step.name)
                 self._begun += 1
-                if terms.interactive:
-                    self._perform(step, terms)
-                else:
-                    beside.append(gevent.spawn(self._perform, step, terms))
+                under_way.spawn(self._perform, step)
             Event().wait()  # until the run ends
         finally:
-            gevent.killall(beside)
-            now_ns = clock.now_ns()
-            for step in self.plan[self._begun :]:
-                if step.planned_ns >= now_ns:
-                    break
-                self._never_started(step, now_ns)
+            under_way.kill()
 
-    def _perform(self, step: PlannedOperation, terms: Terms) -> None:
+    def _perform(self, step: PlannedOperation) -> None:
         method: Callable[[Asked], Any] = getattr(self, step.name)
-        with self._recorded(step.name, step.planned_ns, step.planned_ns + terms.deadline_ns) as asked:
+        with self._recorded(step.name, step.planned_ns, self.terms(step.name)) as asked:
             self._connect_first()
             result = method(asked)
             asked.stale = asked.stale or getattr(result, "stale", False) is True
-
-    def _never_started(self, step: PlannedOperation, now_ns: int) -> None:
-        """The run ended while the person was still busy with an earlier operation."""
-        deadline_ns = step.planned_ns + self.terms(step.name).deadline_ns
-        operation = self.stage.next_operation(self.name)
-        self.stage.record(
-            Operation(
-                operation,
-                self.name,
-                step.name,
-                step.planned_ns,
-                now_ns,
-                now_ns,
-                deadline_ns,
-                "abandoned",
-                None,
-                0,
-            )
-        )
