@@ -88,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--out", type=Path, metavar="DIR", help="the run folder (default: runs/TIME-SCENARIO-...)"
     )
+    run.add_argument("--stall", default="60s", metavar="SPAN",
+                     help="real time for which time may stand still (default: 60s)")  # fmt: skip
     run.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
     run.add_argument("--timings", action="store_true", help="print where the time went")
 
@@ -120,9 +122,10 @@ def _run(options: argparse.Namespace) -> int:
         traffic=options.traffic,
         policy=options.policy,
         users=options.users,
-        span_ns=parse_span_ns(options.span),
+        span_ns=parse_span_ns("--for", options.span),
         start_ns=parse_start_ns(options.start) if options.start else None,
         seed=options.seed,
+        stall_ns=parse_span_ns("--stall", options.stall),
         clock=options.clock,
         transport=options.transport,
         settings=tuple(options.settings),

@@ -100,7 +100,7 @@ arrivals = st.lists(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(several, st.integers(0, 40), arrivals)
 def test_every_decision_is_the_oracles(found, now, calls):
     """Never over, never under: limit, wait, keys, charges and what remains, for ties and boundary hits."""
@@ -111,6 +111,7 @@ def test_every_decision_is_the_oracles(found, now, calls):
         assert mine.decide(now, caller, cost) == oracle.decide(now, caller, cost)
 
 
+@settings(deadline=None)
 @given(several, arrivals)
 def test_a_wait_is_exact(found, calls):
     """A refused call is admitted after exactly its wait, and still refused one nanosecond earlier."""
@@ -126,6 +127,7 @@ def test_a_wait_is_exact(found, calls):
         assert copy.deepcopy(mine).decide(now + decision.wait_ns - 1, caller, cost).limit is not None
 
 
+@settings(deadline=None)
 @given(several, arrivals)
 def test_what_is_charged_is_what_was_admitted(found, calls):
     """Each admitted call is charged its cost by every limit, each refused one nothing by any."""

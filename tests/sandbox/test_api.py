@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from quotalab.sandbox import api
+
 SECOND_NS = 10**9
 OURS = {"where": "a test", "confidence": "own"}
 INVALID = 'Bearer realm="api", error="invalid_token", error_description="The access token {}"'
@@ -156,14 +158,14 @@ def test_no_depth_of_json_is_a_fault(world):
     assert world.sandbox.faults == []
 
 
-def test_items_have_limits(open_world):
-    """An item of more than 4000 bytes is too large, whatever the request's own limit is."""
-    world = open_world("limits.hourly.limit=100000")
+def test_items_have_limits(world, monkeypatch):
+    """An item of more than 4000 bytes is too large, and so are more items than a person may have."""
+    monkeypatch.setattr(api, "_MAX_ITEMS", 20)
     token = world.connect()["access_token"]
     assert world.call(token, method="POST", json={"a": "x" * 3900}).status_code == 201
     answer = world.call(token, method="POST", json={"a": "x" * 4000})
     assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
-    for _ in range(10_000 - 1):
+    for _ in range(19):
         world.call(token, method="POST", content=b"{}")
     assert world.call(token, method="POST", content=b"{}").status_code == 413
 

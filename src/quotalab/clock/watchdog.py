@@ -108,7 +108,7 @@ class Watchdog:
             self._report(
                 HeldTooLongError(
                     f"virtual time has been held for {self._hold_limit_s:g} real seconds by {hold.where}, "
-                    f"which waits for {hold.reason}; let that end, or allow more with hold_limit_s"
+                    f"which waits for {hold.reason}; let that end, or allow more (--stall)"
                 ),
                 sys._current_frames()[self._main].f_code is Hub.run.__code__,
             )
@@ -142,7 +142,7 @@ class Watchdog:
             error = BusyWaitError(
                 f"{where} kept the process busy for {self._stall_s:g} real seconds at one virtual instant "
                 f"({written(now_ns)}): virtual time passes only while everything sleeps or waits; "
-                f"sleep in the loop that spins, or allow long computing with stall_s"
+                f"sleep in the loop that spins, or allow long computing (--stall)"
             )
             self._forget()
             self._report(error, turning)

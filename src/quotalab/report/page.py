@@ -25,6 +25,7 @@ __all__ = ["page"]
 
 _MOST_FINDINGS = 12  # of one rule; the rest is counted, and is in verdict.json
 _MOST_CALLS = 12  # of one finding
+_SHORT_ID = 12  # a longer operation id is shown by its first 8 characters, and whole where one points
 _MOST_WINDOW_ROWS = 400
 _SHOWN_WINDOW_ROWS = 14
 _FAMILIES = {
@@ -107,6 +108,7 @@ class _Calls:
                 "time": clock_time(at_ns, decimals=3),
                 "person": person,
                 "operation": operation,
+                "short": operation if len(operation) <= _SHORT_ID else f"{operation[:8]}…",
                 "name": self._names.get(operation, ""),
                 "method": method,
                 "path": path,

@@ -31,20 +31,22 @@ class RunOptions:
     clock: str = "virtual"
     transport: str = "memory"
     settings: tuple[str, ...] = ()
+    stall_ns: int = 60 * 10**9
+    """Real time for which virtual time may stand still."""
     out: Path | None = None
     locust: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     """As it was called, for the report."""
 
 
-def parse_span_ns(text: str) -> int:
-    """``--for``: a duration of more than nothing and at most a year. Raises `InputError`."""
+def parse_span_ns(option: str, text: str) -> int:
+    """A duration of more than nothing and at most a year. Raises `InputError` naming the option."""
     try:
         span_ns = parse_duration_ns(text)
     except ValueError as error:
-        raise InputError(f"--for: {error}") from None
+        raise InputError(f"{option}: {error}") from None
     if not 0 < span_ns <= _LONGEST_NS:
-        raise InputError(f"--for: must be longer than nothing and at most 366d, not {text!r}")
+        raise InputError(f"{option}: must be longer than nothing and at most 366d, not {text!r}")
     return span_ns
 
 

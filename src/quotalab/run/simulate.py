@@ -113,10 +113,10 @@ def simulate(
         try:
             errors = _play(stage, environment, needs.users, options, start_ns, progress)
         except BaseException:
+            stage.close()
             recording.writer.close()
             raise
-        finally:
-            stage.close()
+        stage.close()
         ended_ns = clock.now_ns()
         stage_done("the simulated time")
     recording.end(ended_ns)
@@ -147,7 +147,8 @@ def _time(options: RunOptions) -> Iterator[tuple[Clock, Entropy, int]]:
     from quotalab.clock.virtual import install
 
     start_ns = options.start_ns if options.start_ns is not None else DEFAULT_START_NS
-    with install(start_ns, options.seed) as virtual:
+    stall_s = options.stall_ns / 1e9
+    with install(start_ns, options.seed, stall_s=stall_s, hold_limit_s=stall_s) as virtual:
         yield virtual.clock, entropy, start_ns
 
 

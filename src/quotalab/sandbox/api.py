@@ -80,6 +80,8 @@ class ResourceServer:
         ]
         self._templates = {name: _template(kept.item) for name, kept in provider.collections.items()}
         self._items: dict[tuple[str, str], _Items] = {}
+        self._common_pages: dict[tuple[str, int], bytes] = {}
+        """By route and number: pages of nothing but what every person has from the start."""
         self._fixed = {
             route.name: _encode(route.body) for route in provider.routes if route.answer == "fixed"
         }
@@ -166,7 +168,22 @@ class ResourceServer:
             return Response(200, [_JSON], items[int(item) - 1]), None
         if route.answer == "create":
             return _create(request, items)
-        return _page(request, route, items)
+        return self._page(request, route, items)
+
+    def _page(self, request: Request, route: Route, items: _Items) -> tuple[Response, str | None]:
+        page = dict(request.query_pairs()).get("page", "1") if request.query else "1"
+        if not _NUMBER.fullmatch(page):
+            return _error(400, "invalid_request", "page must be a whole number from 1."), "invalid_request"
+        number = int(page)
+        stop = number * route.page_size
+        body = self._common_pages.get((route.name, number))
+        if body is None:
+            listed = b",".join([items[i] for i in range(stop - route.page_size, min(stop, len(items)))])
+            following = b'"%d"' % (number + 1) if stop < len(items) else b"null"
+            body = b'{"%s":[%s],"next_page":%s}' % (route.collection.encode(), listed, following)
+            if stop < items.initial:
+                self._common_pages[route.name, number] = body
+        return Response(200, [_JSON], body), None
 
 
 def _create(request: Request, items: _Items) -> tuple[Response, str | None]:
@@ -180,18 +197,6 @@ def _create(request: Request, items: _Items) -> tuple[Response, str | None]:
         return _error(413, "too_large", "The item is too large, or there are too many."), "too_large"
     items.added.append(body)
     return Response(201, [_JSON, ("Location", f"{quote(request.path)}/{number}")], body), None
-
-
-def _page(request: Request, route: Route, items: _Items) -> tuple[Response, str | None]:
-    page = dict(request.query_pairs()).get("page", "1") if request.query else "1"
-    if not _NUMBER.fullmatch(page):
-        return _error(400, "invalid_request", "page must be a whole number from 1."), "invalid_request"
-    start = (int(page) - 1) * route.page_size
-    stop = min(start + route.page_size, len(items))
-    following = b'"%d"' % (int(page) + 1) if stop < len(items) else b"null"
-    listed = b",".join([items[i] for i in range(start, stop)])
-    body = b'{"%s":[%s],"next_page":%s}' % (route.collection.encode(), listed, following)
-    return Response(200, [_JSON], body), None
 
 
 def _unauthorized(token: AccessToken | None, secret: str | None, description: str | None) -> Answer:

@@ -25,7 +25,7 @@ from quotalab.profiles.traffic import Traffic
 from quotalab.reference import build as build_reference
 from quotalab.sandbox import Access, Sandbox
 from quotalab.sandbox.transport import MemoryTransport, current_operation
-from quotalab.traffic import PersonPlan, plan
+from quotalab.traffic import PersonPlan, person_name, plan
 
 __all__ = ["Stage"]
 
@@ -62,8 +62,9 @@ class Stage:
         if traffic is not None:
             self._plans = plan(traffic, entropy, people=users, start_ns=start_ns, span_ns=span_ns)
         else:
-            self._plans = tuple(PersonPlan(f"p{i + 1:05d}", ()) for i in range(users))
+            self._plans = tuple(PersonPlan(person_name(i + 1), ()) for i in range(users))
         self._cast = 0
+        self._abandoned: list[Operation] = []
         self._count: dict[str, int] = {}
         self._operation_key = entropy.key("operations")
         self._server: Any = None
@@ -148,11 +149,20 @@ class Stage:
         return blake2b(f"{person} {count}".encode(), key=self._operation_key, digest_size=16).hexdigest()
 
     def record(self, row: Operation) -> None:
-        """Append an operation to the ledger."""
-        self.ledger.operation(row)
+        """Append an operation to the ledger.
+
+        What the end of the run cut off comes in no certain order, and is written sorted when it closes.
+        """
+        if row.outcome == "abandoned":
+            self._abandoned.append(row)
+        else:
+            self.ledger.operation(row)
 
     def close(self) -> None:
-        """Close the app and the server, and forget the app's state."""
+        """Write what was cut off, close the app and the server, and forget the app's state."""
+        for row in sorted(self._abandoned, key=lambda row: (row.planned, row.operation)):
+            self.ledger.operation(row)
+        self._abandoned.clear()
         close = getattr(self.app, "close", None)
         if callable(close):
             close()
