@@ -76,3 +76,13 @@ def test_a_limit_that_nothing_asked_has_no_peak(tmp_path):
     (use,) = uses(LedgerBuilder(), tmp_path / "run")
     assert (use.keys, use.worst_key, use.peak_asked, use.peak_at_ns, use.headroom) == (0, None, 0, None, 1.0)
     assert len(window_rows(load(tmp_path / "run"), use)) == 0
+
+
+def test_only_calls_to_the_api_are_asked_of_a_limit(tmp_path):
+    """A row of another kind takes no part in the arithmetic, even if it names keys."""
+    ledger = LedgerBuilder()
+    for at in range(3):
+        ledger.decided_call(at)
+    ledger._rows[1] = ledger._rows[1]._replace(kind="token")
+    (use,) = uses(ledger, tmp_path / "run")
+    assert use.peak_asked == 2
