@@ -23,7 +23,10 @@ def make(folder: Path, **files: str) -> Path:
 
 def test_the_nearest_marked_folder_above_is_the_workspace(tmp_path: Path) -> None:
     """A pyproject.toml without [tool.quotalab] marks nothing."""
-    make(tmp_path, **{"pyproject.toml": "[tool.quotalab]\nx = 1\n", "a/pyproject.toml": "[project]\n", "a/b/c": ""})
+    make(
+        tmp_path,
+        **{"pyproject.toml": "[tool.quotalab]\nx = 1\n", "a/pyproject.toml": "[project]\n", "a/b/c": ""},
+    )
     found = Workspace.find(tmp_path / "a" / "b")
     assert found.root == tmp_path
     assert found.settings == {"x": 1}
@@ -40,7 +43,14 @@ def test_without_a_mark_the_folder_itself_serves_with_the_bundled_files(tmp_path
 
 def test_a_file_of_the_same_name_in_the_users_workspace_wins(tmp_path: Path) -> None:
     """A user's own scenario or profile replaces the bundled one; others stay."""
-    make(tmp_path, **{"pyproject.toml": "[tool.quotalab]\n", "profiles/policies/polite.toml": "", "locustfiles/mine.py": ""})
+    make(
+        tmp_path,
+        **{
+            "pyproject.toml": "[tool.quotalab]\n",
+            "profiles/policies/polite.toml": "",
+            "locustfiles/mine.py": "",
+        },
+    )
     found = Workspace.find(tmp_path)
     assert found.file("policy", "polite") == tmp_path / "profiles/policies/polite.toml"
     assert found.file("policy", "naive") == ROOT / "profiles/policies/naive.toml"
@@ -49,7 +59,9 @@ def test_a_file_of_the_same_name_in_the_users_workspace_wins(tmp_path: Path) -> 
 
 def test_rule_files_only_add(tmp_path: Path) -> None:
     """A user's quota.py stands beside the bundled one; underscored files are left alone."""
-    make(tmp_path, **{"pyproject.toml": "[tool.quotalab]\n", "analysis/quota.py": "", "analysis/_draft.py": ""})
+    make(
+        tmp_path, **{"pyproject.toml": "[tool.quotalab]\n", "analysis/quota.py": "", "analysis/_draft.py": ""}
+    )
     files = Workspace.find(tmp_path).rule_files()
     assert ROOT / "analysis" / "quota.py" in files
     assert files[-1] == tmp_path / "analysis" / "quota.py"

@@ -42,7 +42,9 @@ def main() -> None:
         took_s, _, last = run()
         took.append(took_s)
     median_s = statistics.median(took)
-    print(f"default day, process start to end: {median_s:.2f} s = {DAY_S / median_s:,.0f} times real time (of 5)")
+    print(
+        f"default day, process start to end: {median_s:.2f} s = {DAY_S / median_s:,.0f} times real time (of 5)"
+    )
     print("Where the time went" + last.partition("Where the time went")[2].rpartition("\n\n")[0])
 
     print("ten seeds:   calls  peak asked  refused  demand/h  done")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from quotalab.clock import Clock, ManualClock, RealClock
+from quotalab.clock import Clock, ManualClock, RealClock, real
 from quotalab.clock.inplace import Redirection, duplicate
 from quotalab.errors import InputError
 
@@ -43,12 +43,21 @@ def test_a_manual_clock_tells_where_it_stands():
 
 
 def test_the_real_clock_reads_the_machine():
-    """It reads between two readings of time's own functions."""
+    """It reads between two readings of time's own functions; wall time as it was when the clock was made."""
+    wall = time.time_ns()
     clock: Clock = RealClock()
-    wall, monotonic = time.time_ns(), time.monotonic_ns()
-    assert wall <= clock.now_ns() <= time.time_ns()
+    monotonic = time.monotonic_ns()
+    assert wall <= clock.now_ns()
     assert monotonic <= clock.monotonic_ns() <= time.monotonic_ns()
     assert repr(clock).startswith("<RealClock 20")
+
+
+def test_the_real_clock_goes_on_where_wall_time_is_set_back(monkeypatch):
+    """A correction of the machine's time must not let a run's time run backwards."""
+    clock = RealClock()
+    before = clock.now_ns()
+    monkeypatch.setattr(real, "_time_ns", lambda: 0)
+    assert clock.now_ns() >= before
 
 
 def test_the_real_clock_sleeps_with_whatever_sleep_is_there(monkeypatch):

@@ -41,11 +41,20 @@ def test_the_polite_policy_reads_as_written() -> None:
         ({"budget": {"margin": 1.5}}, "budget.margin: must be a number from 0 to 0.99, not 1.5"),
         ({"budget": {"calls": 0}}, "budget.calls: must be a whole number of 1 or more, not 0"),
         ({"budget": {"calls": True}}, "budget.calls: must be a whole number of 1 or more, not True"),
-        ({"budget": {"when_spent": ["sleep"]}}, "budget.when_spent: must be a list of 'wait', 'stale', not ['sleep']"),
-        ({"budget": {"marign": 0.1}}, "budget.marign: is not a key that is known here; did you mean 'margin'?"),
+        (
+            {"budget": {"when_spent": ["sleep"]}},
+            "budget.when_spent: must be a list of 'wait', 'stale', not ['sleep']",
+        ),
+        (
+            {"budget": {"marign": 0.1}},
+            "budget.marign: is not a key that is known here; did you mean 'margin'?",
+        ),
         ({"retry": {"jitter": "some"}}, "retry.jitter: must be one of 'full', 'none', not 'some'"),
         ({"retry": {"attempts": 0}}, "retry.attempts: must be a whole number of 1 or more, not 0"),
-        ({"retry": {"statuses": [200]}}, "retry.statuses: must be a list of HTTP statuses from 400 to 599, not [200]"),
+        (
+            {"retry": {"statuses": [200]}},
+            "retry.statuses: must be a list of HTTP statuses from 400 to 599, not [200]",
+        ),
         ({"retry": {"base": "soon"}}, "retry.base: must be a duration such as"),
         ({"refresh_before": -5}, "refresh_before: must be a duration such as"),
         ({"retry": "often"}, "retry: must be a table, not 'often'"),

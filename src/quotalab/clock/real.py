@@ -32,11 +32,14 @@ real_sleep = duplicate(_c_sleep())
 
 
 class RealClock:
-    """The machine's own time."""
+    """The machine's own time, which never runs backwards: where wall time is set anew, this one goes on."""
+
+    def __init__(self) -> None:
+        self._epoch_ns = int(_time_ns()) - int(_monotonic_ns())
 
     def now_ns(self) -> int:
-        """Wall time, in nanoseconds since 1970-01-01 00:00 UTC."""
-        return int(_time_ns())
+        """Wall time, in nanoseconds since 1970-01-01 00:00 UTC, as it was set when this clock was made."""
+        return self._epoch_ns + int(_monotonic_ns())
 
     def monotonic_ns(self) -> int:
         """Nanoseconds since an arbitrary origin."""

@@ -94,7 +94,7 @@ EVENTS = pa.schema(
         (
             "what",
             pa.string(),
-        ),  # consent-given, consent-denied, tokens-issued, token-refused, unknown-route, ...
+        ),  # consent-given, consent-denied, token-refused, ...
         ("who", pa.string()),
         ("details", pa.string()),  # JSON object
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -214,6 +215,9 @@ def _oauth(table: Table) -> OAuth:
 
 
 def _scopes(table: Table) -> dict[str, str]:
+    for name in table:
+        if not re.fullmatch(r"[!#-[\]-~]+", name):  # RFC 6749, 3.3: scope-token
+            raise table.error(name, "is no scope's name: no spaces, quotes or backslashes, ASCII only")
     return {name: table.text(name) for name in table}
 
 
@@ -325,6 +329,13 @@ def _route(table: Table, scopes: Mapping[str, str], collections: Mapping[str, Co
     )
     if not route.path.startswith("/"):
         raise table.error("path", f"must begin with a slash, not {route.path!r}")
+    names = re.findall(r"\{(\w+)\}", route.path)
+    if len(set(names)) != len(names):
+        raise table.error("path", f"names one segment twice: {route.path!r}")
+    if not re.fullmatch(r"[\w.-]+", route.name):
+        raise table.error(
+            "name", f"may hold letters, digits, dots, dashes and underscores, not {route.name!r}"
+        )
     if (answer == "read") != ("{id}" in route.path):
         raise table.error("path", f"must hold {{id}} if and only if one item is read, not {route.path!r}")
     table.done()

@@ -86,7 +86,7 @@ def apply_settings(document: Mapping[str, Any], settings: Iterable[str], shown: 
             raise ProfileError("--set", "", f"{setting!r} is not key=value, as in limits.hourly.limit=50")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except (tomllib.TOMLDecodeError, KeyError):
+        except (tomllib.TOMLDecodeError, KeyError, RecursionError):
             value = text
         table: Any = changed
         for depth, part in enumerate(parts[:-1]):

@@ -76,7 +76,7 @@ def _verdict(verdict: Verdict) -> str:
     worst = [result for result in verdict.rules if result.verdict == verdict.verdict]
     names = ", ".join(f"{result.rule.id} {result.rule.name}" for result in worst[:3])
     more = f" and {len(worst) - 3:,} more" if len(worst) > 3 else ""
-    verb = {"FAIL": "broken", "WARN": "in danger", "REVIEW": "for a person to look at"}[verdict.verdict]
+    verb = {"FAIL": "broken", "WARN": "close to broken", "REVIEW": "for a person to look at"}[verdict.verdict]
     return (
         f"{verdict.verdict}: {names}{more} {'is' if len(worst) == 1 else 'are'} {verb}, over {judged}{cut}."
     )
