@@ -23,14 +23,20 @@ class _FirstForm(HTMLParser):
         super().__init__()
         self.action: str | None = None
         self.fields: dict[str, str] = {}
+        self._inside = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         kept = {name: value or "" for name, value in attrs}
         if tag == "form" and self.action is None:
             self.action = kept.get("action", "")
-        elif tag in ("input", "button") and self.action is not None and "name" in kept:
+            self._inside = True
+        elif tag in ("input", "button") and self._inside and "name" in kept:
             self.fields.setdefault(kept["name"], kept.get("value", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._inside = False
 
 
 class Browser:
