@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: PASS, WARN or REVIEW; 1: FAIL (or, with --strict, WARN and REVIEW too); 2: a wrong call or broken
     input; 3: a fault of quotalab's own.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character is no reason to fail
+            stream.reconfigure(errors="replace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     before, after = (
         (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
@@ -144,13 +149,18 @@ def _run(options: argparse.Namespace) -> int:
     from quotalab.report import judge_run, summary
 
     verdict = judge_run(simulated.folder, workspace, timer=timings.done)
-    print(summary(verdict))
+    print(summary(verdict, colour=_wants_colour()))
     if options.timings:
         print("\n" + timings.table(asked.span_ns))
     print(f"\n{simulated.folder}")
     for fault in simulated.faults:
         print(f"quotalab: {fault}", file=sys.stderr)
     return 3 if simulated.faults else verdict.exit_code(strict=options.strict)
+
+
+def _wants_colour() -> bool:
+    """Colour for people at a terminal who have not asked for none (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _live_line(text: str) -> None:
@@ -168,6 +178,6 @@ def _report(options: argparse.Namespace) -> int:
     if options.json:
         print(options.run.joinpath("verdict.json").read_text(encoding="utf-8"), end="")
     else:
-        print(summary(verdict))
+        print(summary(verdict, colour=_wants_colour()))
         print(f"\n{options.run}")
     return verdict.exit_code(strict=options.strict)
