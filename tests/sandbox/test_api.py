@@ -135,7 +135,6 @@ def test_what_is_created_can_be_read_and_listed(faced):
         b'{"a": 1e999}',
         b'{"a": ' + b"1" * 5000 + b"}",
         b"[" * 100_000,
-        b'{"a":' * 990 + b"1" + b"}" * 990,
     ],
     ids=lambda body: body[:12],
 )
@@ -151,10 +150,11 @@ def test_no_depth_of_json_is_a_fault(world):
     """Whatever the parser takes the writer takes, or it is refused: no depth in between is a 500."""
     token = world.connect()["access_token"]
     seen = {
-        world.call(token, method="POST", content=b'{"a":' + b"[" * depth + b"]" * depth + b"}").status_code
-        for depth in range(800, 1010, 3)
+        world.call(token, method="POST", content=content).status_code
+        for depth in range(800, 1010, 5)
+        for content in (b'{"a":' + b"[" * depth + b"]" * depth + b"}", b'{"a":' * depth + b"1" + b"}" * depth)
     }
-    assert seen <= {201, 400, 429}
+    assert seen <= {201, 400, 413, 429}  # where the parser's depth ends depends on the interpreter
     assert world.sandbox.faults == []
 
 
