@@ -21,7 +21,8 @@ def failed_operations(frames: Frames) -> Judgement:
     The share of operations that failed, were abandoned or were declined, against the profile's `[approval]
     failed_operations`. FAIL when the failed and abandoned ones alone exceed it: something broke. WARN when
     they do so only together with the declined ones: the app protected its limit, but people got nothing
-    either. An operation that was answered from an older copy (stale) was answered.
+    either. An operation that was answered from an older copy (stale) was answered; one that the end of the
+    run cut off before its deadline is not counted.
 
     ## Why it matters
     An app can stay inside any limit by doing nothing. A provider's reviewer, and people, try whether it
@@ -39,12 +40,16 @@ def failed_operations(frames: Frames) -> Judgement:
     """
     operations = frames.operations
     most = frames.provider.approval.failed_operations
+    cut_off = (operations["outcome"] == "abandoned") & (operations["deadline"] >= frames.span_ns[1])
+    operations = operations[~cut_off]
     if not len(operations):
-        return Judgement("NA", threshold=most, note="there was no operation")
+        return Judgement("NA", threshold=most, note="there was no operation that could have ended")
     lost = operations["outcome"].isin(_NOT_DONE)
     broken = operations["outcome"].isin(_BROKEN)
     metric = float(lost.mean())
     note = ", ".join(f"{int((operations['outcome'] == outcome).sum()):,} {outcome}" for outcome in _NOT_DONE)
+    if cut_off.any():
+        note += f"; {int(cut_off.sum()):,} still had time when the run ended, and are not counted"
     if not frames.complete:
         note += "; operations that were under way when the run was cut are not counted"
     if metric <= most:

@@ -56,7 +56,8 @@ def quota_overrun(frames: Frames) -> Judgement:
     early = frames.once(early_calls)
     disobeyed = int(early["same"].sum())
     if disobeyed:
-        return Judgement("FAIL", float(disobeyed), 0.0, findings, remedy)
+        sure = (early["same"] & (early["linked_by"] == "operation")).any()
+        return Judgement("FAIL" if sure else "REVIEW", float(disobeyed), 0.0, findings, remedy)
     note = f"{count(len(refused), 'call')} refused, and each promise kept" if len(refused) else None
     return Judgement("PASS", 0.0, 0.0, note=note)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quotalab import __version__
-from quotalab.errors import InputError, QuotalabError
+from quotalab.errors import InputError, QuotalabError, ScenarioError
 from quotalab.workspace import Workspace
 
 __all__ = ["main"]
@@ -37,18 +37,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         code: int = options.function(options)
+        sys.stdout.flush()
     except QuotalabError as error:
         print(f"quotalab: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(
-            "quotalab: interrupted; what was recorded until now can be judged with quotalab report",
-            file=sys.stderr,
-        )
+        print("quotalab: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:  # a full disk, most likely; what was wrong is in the system's words
+        print(f"quotalab: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     return code
 
 
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="simulate, judge, report",
         description="Run a scenario against a sandbox of the provider, in virtual time, and judge it.",
-        epilog="Everything after -- goes to Locust: quotalab run overload -- --tags morning",
+        epilog="Everything after -- goes to Locust: quotalab run SCENARIO -- --tags morning",
     )
     run.set_defaults(function=_run)
     run.add_argument("scenario", nargs="?", default="temporary_access", metavar="SCENARIO",
@@ -101,7 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="judge a run folder again and render it")
     report.set_defaults(function=_report)
     report.add_argument("run", type=Path, metavar="RUN", help="the run folder")
-    report.add_argument("--rules", metavar="IDS", help="only these rules or families, as QL2,QL301")
+    report.add_argument(
+        "--rules",
+        metavar="IDS",
+        help="only these rules or families, as QL2,QL301; the folder's report then holds these alone",
+    )
     report.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
     report.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
     return parser
@@ -145,7 +150,7 @@ def _run(options: argparse.Namespace) -> int:
     if progress is not None:
         _live_line("")
     for error in simulated.errors:
-        print(f"quotalab: the app or the scenario raised {error}", file=sys.stderr)
+        print(f"quotalab: the scenario or the app raised {error}", file=sys.stderr)
     from quotalab.report import judge_run, summary
 
     verdict = judge_run(simulated.folder, workspace, timer=timings.done)
@@ -153,6 +158,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.timings:
         print("\n" + timings.table(asked.span_ns))
     print(f"\n{simulated.folder}")
+    if simulated.errors and verdict.verdict == "NA":
+        raise ScenarioError("nothing could be judged: all that the scenario did was to raise exceptions")
     for fault in simulated.faults:
         print(f"quotalab: {fault}", file=sys.stderr)
     return 3 if simulated.faults else verdict.exit_code(strict=options.strict)

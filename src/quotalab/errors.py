@@ -11,6 +11,7 @@
     ├── StalledError          virtual time cannot go on: exit 2
     │   ├── BusyWaitError     code spins at one instant
     │   └── HeldTooLongError  work outside the loop never ended
+    ├── InterruptedRunError   Ctrl-C during a run: exit 130
     └── FaultError            quotalab itself is wrong: exit 3
 
 A caller that wants to tell the user one line does::
@@ -29,6 +30,7 @@ __all__ = [
     "FaultError",
     "HeldTooLongError",
     "InputError",
+    "InterruptedRunError",
     "ProfileError",
     "QuotalabError",
     "RunFolderError",
@@ -79,6 +81,12 @@ class BusyWaitError(StalledError):
 
 class HeldTooLongError(StalledError):
     """Work outside the loop has held time for too long; the message names it."""
+
+
+class InterruptedRunError(QuotalabError):
+    """A run was interrupted; the message says where what it recorded lies."""
+
+    exit_code = 130
 
 
 class FaultError(QuotalabError):

@@ -81,7 +81,7 @@ def test_without_operations_person_and_route_link_and_the_finding_says_so(ask):
     ledger = refused_at_ten(operation=None)
     ledger.call(12)
     judgement = ask("QL201", ledger)
-    assert judgement.verdict == "FAIL"
+    assert judgement.verdict == "REVIEW"  # a guess is no proof
     assert "the same person and route called again" in judgement.findings[0].message
     assert "The operation is not known: linked by person, route and time." in judgement.findings[0].message
     ledger = refused_at_ten(operation=None)

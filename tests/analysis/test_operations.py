@@ -20,6 +20,17 @@ def day(**outcomes):
     return ledger
 
 
+def test_what_the_end_of_the_run_cut_off_in_time_is_not_counted(ask):
+    """An operation abandoned before its deadline could still have been done; one past it could not."""
+    ledger = day(done=10)
+    ledger.operation(50, 3600, outcome="abandoned", deadline_s=90_000)
+    judgement = ask("QL501", ledger)
+    assert (judgement.verdict, judgement.metric) == ("PASS", 0.0)
+    assert "1 still had time when the run ended" in judgement.note
+    ledger.operation(51, 3600, outcome="abandoned", deadline_s=60)
+    assert ask("QL501", ledger).metric == 1 / 11
+
+
 @pytest.mark.parametrize(
     ("outcomes", "verdict", "metric"),
     [

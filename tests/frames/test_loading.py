@@ -112,9 +112,23 @@ def test_a_run_that_was_cut_spans_as_far_as_its_rows(tmp_path):
     assert frames.span_ns == (START_NS, START_NS + 10 * 10**9 + 1)
 
 
+def test_a_folder_that_was_changed_after_its_run_is_not_judged(tmp_path):
+    """An input or a table whose SHA-256 is not the one of run.json is named: its verdict would prove nothing."""
+    folder = two_limits().write(tmp_path / "run")
+    provider = folder / "inputs" / "provider.json"
+    provider.write_text(provider.read_text().replace("100", "101", 1))
+    with pytest.raises(RunFolderError, match=r"inputs/provider\.json: was changed after the run"):
+        load(folder)
+    provider.unlink()
+    with pytest.raises(RunFolderError, match=r"inputs/provider\.json: cannot be read: No such file"):
+        load(folder)
+
+
 def test_rule_settings_may_be_absent(tmp_path):
     """A folder without inputs/rules.json has no settings; one with them has those."""
-    folder = two_limits().write(tmp_path / "run", rules={"a": 1})
+    ledger = two_limits()
+    ledger.run["inputs"] = {}  # nothing to check them against
+    folder = ledger.write(tmp_path / "run", rules={"a": 1})
     assert load(folder).settings == {"a": 1}
     (folder / "inputs" / "rules.json").unlink()
     assert load(folder).settings == {}
@@ -122,7 +136,9 @@ def test_rule_settings_may_be_absent(tmp_path):
 
 def test_broken_inputs_are_named(tmp_path):
     """A provider document that is no object, or not valid, is named with its file."""
-    folder = two_limits().write(tmp_path / "run")
+    ledger = two_limits()
+    ledger.run["inputs"] = {}  # nothing to check them against
+    folder = ledger.write(tmp_path / "run")
     (folder / "inputs" / "provider.json").write_text("[]")
     with pytest.raises(RunFolderError, match=r"provider\.json: must hold a JSON object"):
         load(folder)

@@ -67,17 +67,22 @@ def test_amplification_is_calls_for_each_first_attempt(tmp_path):
 def test_demand_is_planned_operations_times_the_mean_calls_of_done_ones_of_the_name(tmp_path):
     """Two looks at 1 and 3 calls make 2 a look; a name never done takes the mean of all done ones."""
     ledger = LedgerBuilder(span_ns=3 * HOUR)
-    ledger.operation(10, name="look", calls=1)
-    ledger.operation(3600, name="look", calls=3)
-    ledger.operation(3700, name="look", calls=0, outcome="declined")
-    ledger.operation(7200, name="sync", calls=9, outcome="failed")
-    ledger.call(3700)
-    ledger.call(3800, refused_by="hourly")
+    ledger.operation(10, name="look", operation="one")
+    ledger.operation(3600, name="look", operation="two")
+    ledger.operation(3700, name="look", outcome="declined")
+    ledger.operation(7200, name="sync", outcome="failed", operation="four")
+    ledger.call(10, operation="one")
+    for at in (3600, 3601, 3602):
+        ledger.call(at, operation="two")
+    ledger.call(
+        3800, refused_by="hourly", operation="two"
+    )  # an attempt of the app's, not a want of the person's
+    ledger.call(7200, operation="four")
     table = demand(load(ledger.write(tmp_path / "run")))
     assert table.index.tolist() == [START_NS, START_NS + HOUR, START_NS + 2 * HOUR]
     assert table["planned"].tolist() == [1, 2, 1]
     assert table["demand"].tolist() == [2, 4, 2]
-    assert table["admitted"].tolist() == [0, 1, 0]
+    assert table["admitted"].tolist() == [1, 3, 1]
     assert table["refused"].tolist() == [0, 1, 0]
 
 

@@ -98,6 +98,7 @@ def load(folder: Path) -> Frames:
     """
     run_folder = RunFolder(folder)
     run = run_folder.description()
+    run_folder.check(run)
     document = run_folder.read_input("provider.json")
     if not isinstance(document, dict):
         raise RunFolderError(f"{folder / 'inputs' / 'provider.json'}: must hold a JSON object")

@@ -35,12 +35,16 @@ class RunDescription:
     inputs: Mapping[str, str]
     """Name of each input file under `inputs/` -> SHA-256 of its bytes."""
     versions: Mapping[str, str]
+    app: str = "reference"
+    """``reference``, or the ``module:function`` that built the app."""
     complete: bool = False
     """Whether the run came to its end; a run that was cut is judged up to the cut."""
     ended_ns: int | None = None
     wall_s: float | None = None
     """Real seconds, the simulation alone."""
     ledger_sha256: str | None = None
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """Name of each Parquet file -> SHA-256 of its bytes; empty until the run is complete."""
     schema: int = field(default=_SCHEMA)
 
 
@@ -74,6 +78,18 @@ class RunFolder:
         data = content.encode()
         (self.inputs / name).write_bytes(data)
         return hashlib.sha256(data).hexdigest()
+
+    def check(self, description: RunDescription) -> None:
+        """Raise `RunFolderError` when an input or a table is not what the run left behind."""
+        for name, sha256 in (*description.inputs.items(), *description.tables.items()):
+            path = (self.inputs if name in description.inputs else self.path) / Path(name).name
+            try:
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise RunFolderError(f"{path}: cannot be read: {error.strerror or error}") from error
+            if found != sha256:
+                raise RunFolderError(f"{path}: was changed after the run: its SHA-256 is another in run.json")
 
     def read_input(self, name: str) -> Any:
         """The JSON document `inputs/name`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,14 +53,21 @@ def read_ledger(folder: Path) -> LedgerTables:
     return LedgerTables(**tables, torn=torn)
 
 
-def compact(folder: Path, tables: LedgerTables) -> None:
-    """Write the tables as Parquet and remove the streams, so that no moment is without a whole copy."""
+def compact(folder: Path, tables: LedgerTables) -> dict[str, str]:
+    """Write the tables as Parquet and remove the streams, so that no moment is without a whole copy.
+
+    Returns the SHA-256 of each file, by name.
+    """
+    written = {}
     for table in SCHEMAS:
         part = folder / f"{table}.parquet.part"
         pq.write_table(getattr(tables, table), part, compression="zstd")
+        with part.open("rb") as file:
+            written[f"{table}.parquet"] = hashlib.file_digest(file, "sha256").hexdigest()
         part.rename(folder / f"{table}.parquet")
     for stream in folder.glob("*.arrows"):
         stream.unlink()
+    return written
 
 
 def _read_parquet(path: Path) -> pa.Table:

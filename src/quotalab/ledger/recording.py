@@ -77,7 +77,7 @@ class Recording:
         self.writer.close()
         wall_s = (self._monotonic_ns() - self._began_ns) / 1e9
         tables = read_ledger(self.folder.path)
-        compact(self.folder.path, tables)
+        written = compact(self.folder.path, tables)
         self.folder.write_description(
             replace(
                 self._description,
@@ -85,5 +85,6 @@ class Recording:
                 ended_ns=ended_ns,
                 wall_s=round(wall_s, 3),
                 ledger_sha256=ledger_sha256(tables),
+                tables=written,
             )
         )

@@ -22,7 +22,9 @@ class AppSettings:
 
 def app_settings(settings: Mapping[str, Any], file: str) -> AppSettings:
     """Read ``[tool.quotalab.app]`` from a workspace's settings. Raises `ProfileError`."""
-    app = Table(settings, file, "tool.quotalab").table("app", {})
+    top = Table(settings, file, "tool.quotalab")
+    app = top.table("app", {})
+    top.done()
     build = app.text("build", None)
     if build is not None and build.count(":") != 1:
         raise app.error("build", f"must be 'module:function', as in 'myapp.integration:build', not {build!r}")

@@ -30,7 +30,8 @@ def summary(verdict: Verdict, *, colour: bool = False) -> str:
     """
     run = verdict.run
     took = f" in {run['wall_s']:.1f} s" if run["wall_s"] is not None else ""
-    head = [run["scenario"], run["provider"], run["traffic"], run["policy"]]
+    head = [run["scenario"], run["provider"], run["traffic"]]
+    head.append(run["policy"] if run["app"] == "reference" else f"app {run['app']}")
     if run["seed"] is not None:
         head.append(f"seed {run['seed']}")
     head.append(f"{duration(round(run['virtual_s'] * 1e9))} {run['clock']}{took}")
@@ -76,7 +77,9 @@ def _verdict(verdict: Verdict) -> str:
     worst = [result for result in verdict.rules if result.verdict == verdict.verdict]
     names = ", ".join(f"{result.rule.id} {result.rule.name}" for result in worst[:3])
     more = f" and {len(worst) - 3:,} more" if len(worst) > 3 else ""
-    verb = {"FAIL": "broken", "WARN": "close to broken", "REVIEW": "for a person to look at"}[verdict.verdict]
+    verb = {"FAIL": "broken", "WARN": "in need of attention", "REVIEW": "for a person to look at"}[
+        verdict.verdict
+    ]
     return (
         f"{verdict.verdict}: {names}{more} {'is' if len(worst) == 1 else 'are'} {verb}, over {judged}{cut}."
     )
@@ -169,12 +172,16 @@ def _rule(result: RuleResult) -> str:
     judgement = result.judgement
     figures = ""
     if judgement.metric is not None:
-        figures = f"{judgement.metric:,.4g}"
+        figures = _number(judgement.metric)
         if judgement.threshold is not None:
-            figures += f" (threshold {judgement.threshold:,.4g})"
+            figures += f" (threshold {_number(judgement.threshold)})"
     found = count(judgement.found, "finding") if judgement.findings else visible(judgement.note or "")
     head = f"{result.verdict:<7}{result.rule.id} {result.rule.name}"
     return "  ".join(part for part in (f"{head:<40}", figures, found) if part)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.3g}"
 
 
 def _metrics(verdict: Verdict) -> list[str]:

@@ -33,8 +33,9 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
     """What people asked for and what was let through, in bins of `bin_ns` from the start of the run's span.
 
     Index: start of the bin, int64 ns. Columns: `planned` (operations planned in the bin), `demand` (calls
-    that they would have taken: each the mean `calls` of the done operations of its name; of all done ones
-    where none of its name was; 1 where none was done at all), `admitted` and `refused` (calls to the API).
+    that they would have taken: each the mean admitted calls of the done operations of its name; of all done
+    ones where none of its name was, or where it is not known which calls were whose; 1 where none was done at
+    all), `admitted` and `refused` (calls to the API).
     """
     start_ns, end_ns = frames.span_ns
     start_ns -= start_ns % bin_ns
@@ -49,7 +50,7 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "planned": binned(operations["planned"]),
-            "demand": binned(operations["planned"], _calls_wanted(operations)),
+            "demand": binned(operations["planned"], _calls_wanted(operations, calls[~refused])),
             "admitted": binned(calls["at"][~refused]),
             "refused": binned(calls["at"][refused]),
         },
@@ -57,16 +58,20 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
     )
 
 
-def _calls_wanted(operations: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """How many calls each operation would have taken."""
+def _calls_wanted(operations: pd.DataFrame, admitted: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """How many calls each operation would have taken, had none been refused."""
     done = operations[operations["outcome"] == "done"]
-    fallback = float(done["calls"].mean()) if len(done) else 1.0
+    made = admitted["operation"].value_counts()
+    if not made.sum():
+        return np.full(len(operations), len(admitted) / len(done) if len(done) else 1.0)
+    calls = made.reindex(done["operation"].astype(object), fill_value=0).to_numpy()
+    fallback = float(calls.mean()) if len(done) else 1.0
     codes = operations["name"].cat.codes.to_numpy().astype(np.int64)
     names = len(operations["name"].cat.categories)
     done_codes = done["name"].cat.codes.to_numpy().astype(np.int64)
     known = done_codes >= 0
     number = np.bincount(done_codes[known], minlength=names)
-    total = np.bincount(done_codes[known], weights=done["calls"].to_numpy()[known], minlength=names)
+    total = np.bincount(done_codes[known], weights=calls[known], minlength=names)
     mean = np.append(np.where(number > 0, total / np.maximum(number, 1), fallback), fallback)
     return mean[codes]
 

@@ -133,6 +133,7 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
             "provider": run.provider,
             "traffic": run.traffic or "",
             "policy": run.policy or "",
+            "app": run.app,
             "seed": run.seed,
             "clock": run.clock,
             "virtual_s": (

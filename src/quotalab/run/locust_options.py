@@ -50,8 +50,13 @@ def environment_for(classes: Sequence[type[Any]], arguments: Sequence[str]) -> A
         flag = flags[name]
         why = _REFUSED.get(name, "a run cannot keep it yet")
         raise InputError(f"Locust option {flag}: {why}")
-    # People come all at once on purpose, and a warning about that would greet every run.
-    logging.getLogger("locust").setLevel(options.loglevel if "loglevel" in changed else logging.ERROR)
+    tags, without = set(options.tags or ()), set(options.exclude_tags or ())
+    for kept in classes:
+        marks: list[set[str]] = [getattr(one, "locust_tag_set", set()) for one in kept.tasks]
+        if not any((not tags or mark & tags) and not mark & without for mark in marks):
+            raise InputError(f"Locust options after --: no task of {kept.__name__} is left by the tags given")
+    # What people's tasks raise is counted and told at the end; a traceback each time would bury it.
+    logging.getLogger("locust").setLevel(options.loglevel if "loglevel" in changed else logging.CRITICAL)
     environment = Environment(
         user_classes=list(classes),
         tags=options.tags,

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import signal
+import sysconfig
+import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from quotalab.clock import Clock, Entropy, RealClock, SeededEntropy
+from quotalab.errors import InterruptedRunError, ScenarioError
 from quotalab.ledger.recording import Recording, default_folder
 from quotalab.profiles.app import app_settings
 from quotalab.profiles.loading import load_policy, load_provider, load_traffic
@@ -25,6 +30,7 @@ Progress = Callable[[str], None]
 
 _real = RealClock()
 _PROGRESS_STEPS = 48
+_MOST_ERRORS = 10
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,8 @@ def simulate(
             documents=needs.documents(),
             provider=needs.provider.name,
             traffic=needs.traffic.name if needs.traffic is not None else None,
-            policy=needs.policy.name,
+            policy=needs.policy.name if app.build is None else None,
+            app=app.build or "reference",
             seed=options.seed,
             clock=options.clock,
             transport=options.transport,
@@ -112,9 +119,18 @@ def simulate(
         stage_done("scenario, profiles, app")
         try:
             errors = _play(stage, environment, needs.users, options, start_ns, progress)
-        except BaseException:
+        except BaseException as error:
             stage.close()
             recording.writer.close()
+            folder = recording.folder.path
+            if isinstance(error, KeyboardInterrupt):
+                raise InterruptedRunError(
+                    f"interrupted; judge what there is: quotalab report {folder}"
+                ) from None
+            if isinstance(error, SystemExit):
+                raise ScenarioError(
+                    f"the scenario or the app ended the process: exit({error.code!r})"
+                ) from None
             raise
         stage.close()
         ended_ns = clock.now_ns()
@@ -169,6 +185,10 @@ def _play(
         # The one greenlet there is yet watches this process's share of a CPU, which means nothing here.
         runner.greenlet.kill()
     environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
+    raised = _Raised()
+    environment.events.user_error.add_listener(raised.listen)
+    # Without this Ctrl-C strikes whatever greenlet is running, and each prints what it was doing.
+    interrupts = gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
     reporter = gevent.spawn(_report_progress, stage, options, start_ns, progress)
     runner.start(users, spawn_rate=users)
     left_ns = start_ns + options.span_ns - stage.clock.now_ns()
@@ -176,10 +196,8 @@ def _play(
         stage.clock.sleep_ns(left_ns)
     reporter.kill()
     runner.quit()
-    return tuple(
-        f"{kept['msg'] or 'an exception'} ({_last_place(kept['traceback'])}), {kept['count']} times"
-        for kept in runner.exceptions.values()
-    )
+    interrupts.cancel()
+    return raised.in_words()
 
 
 def _report_progress(stage: Stage, options: RunOptions, start_ns: int, progress: Progress | None) -> None:
@@ -196,7 +214,35 @@ def _report_progress(stage: Stage, options: RunOptions, start_ns: int, progress:
             )
 
 
-def _last_place(formatted: str) -> str:
-    """The innermost ``file:line`` of a formatted traceback."""
-    places = re.findall(r'File "(.+?)", line (\d+)', formatted)
-    return ":".join(places[-1]) if places else "nowhere known"
+class _Raised:
+    """What the scenario and the app raised, counted by type, place and text."""
+
+    def __init__(self) -> None:
+        self._times: Counter[str] = Counter()
+
+    def listen(self, exception: BaseException, tb: TracebackType | None, **_: Any) -> None:
+        """Locust's `user_error`."""
+        text = " ".join(str(exception).split())[:200]
+        self._times[f"{type(exception).__name__}: {text} ({_own_place(tb)})"] += 1
+
+    def in_words(self) -> tuple[str, ...]:
+        """The most frequent first, each in one line."""
+        most = self._times.most_common(_MOST_ERRORS)
+        lines = [f"{what}, {times:,} times" for what, times in most]
+        if len(self._times) > len(most):
+            lines.append(f"{len(self._times) - len(most):,} other exceptions")
+        return tuple(lines)
+
+
+def _own_place(tb: TracebackType | None) -> str:
+    """``file:line`` of the innermost frame that is the team's own code, not a library's or ours."""
+    frames = traceback.extract_tb(tb)
+    ours = str(Path(__file__).parents[1])
+    own = [
+        frame
+        for frame in frames
+        if "site-packages" not in frame.filename
+        and not frame.filename.startswith((ours, "<frozen", sysconfig.get_path("stdlib")))
+    ]
+    place = (own or frames)[-1:]
+    return f"{place[0].filename}:{place[0].lineno}" if place else "nowhere known"

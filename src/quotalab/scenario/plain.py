@@ -65,6 +65,7 @@ class _PlainRun:
             traffic=options.traffic,
             users=options.num_users,
         )
+        app = app_settings(workspace.settings, str(workspace.root / "pyproject.toml"))
         start_ns = self._clock.now_ns()
         span_ns = int(options.run_time) * 10**9 if options.run_time else _DAY_NS
         self._recording = Recording(
@@ -74,7 +75,8 @@ class _PlainRun:
             documents=needs.documents(),
             provider=needs.provider.name,
             traffic=needs.traffic.name if needs.traffic is not None else None,
-            policy=needs.policy.name,
+            policy=needs.policy.name if app.build is None else None,
+            app=app.build or "reference",
             seed=None,
             clock="real",
             transport="memory",
@@ -94,7 +96,7 @@ class _PlainRun:
             clock=self._clock,
             entropy=SystemEntropy(),
             ledger=self._recording.writer,
-            app=app_settings(workspace.settings, str(workspace.root / "pyproject.toml")),
+            app=app,
             root=workspace.root,
         )
         logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line a call, under Locust's own logging
