@@ -1,7 +1,7 @@
 """An office day on temporary production access: people look at, open, add and export calendar events.
 
 quotalab run temporary_access
-locust -f locustfiles/temporary_access.py --headless -u 20 -t 5m
+locust -f locustfiles/temporary_access.py --headless -u 200 -t 1h     (an hour of the day, in an hour)
 """
 
 from quotalab.scenario import Asked, PlannedPerson, operation
