@@ -56,6 +56,7 @@ def test_the_document_has_the_fields_of_schema_1(frames):
         "provider": "small",
         "traffic": "office",
         "policy": "",
+        "app": "reference",
         "seed": 1,
         "clock": "virtual",
         "virtual_s": 86400.0,
