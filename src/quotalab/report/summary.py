@@ -35,7 +35,7 @@ def summary(verdict: Verdict, *, colour: bool = False) -> str:
     if run["seed"] is not None:
         head.append(f"seed {run['seed']}")
     head.append(f"{duration(round(run['virtual_s'] * 1e9))} {run['clock']}{took}")
-    lines = [_fit(visible(" · ".join(str(part) for part in head if part))), ""]
+    lines = [*textwrap.wrap(visible(" · ".join(str(part) for part in head if part)), _WIDTH), ""]
     if not run["complete"]:
         lines += ["This run was cut: it is judged up to the cut.", ""]
     for route in verdict.unknown_routes[:3]:
