@@ -90,3 +90,10 @@ def test_a_named_workspace_must_be_a_folder(tmp_path: Path) -> None:
     """--workspace with a wrong path is an error, not another workspace."""
     with pytest.raises(WorkspaceError, match="no such workspace folder"):
         Workspace.find(tmp_path, tmp_path / "none")
+
+
+def test_an_unmarked_folder_has_no_rules_of_its_own(tmp_path: Path) -> None:
+    """A stranger's run folder, or any folder with an analysis/ in it, runs no code."""
+    make(tmp_path, **{"analysis/theirs.py": ""})
+    assert tmp_path / "analysis" / "theirs.py" not in Workspace.find(tmp_path).rule_files()
+    assert tmp_path / "analysis" / "theirs.py" in Workspace.find(tmp_path, tmp_path).rule_files()

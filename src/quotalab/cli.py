@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quotalab import __version__
-from quotalab.errors import InputError, QuotalabError, ScenarioError
+from quotalab.errors import FaultError, InputError, QuotalabError, ScenarioError
 from quotalab.workspace import Workspace
 
 __all__ = ["main"]
@@ -47,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except (MemoryError, RecursionError, TypeError, ValueError, LookupError, AttributeError) as error:
+        print(
+            f"quotalab: a fault of its own: {type(error).__name__}: {' '.join(str(error).split())}",
+            file=sys.stderr,
+        )
+        return FaultError.exit_code
     except OSError as error:  # a full disk, most likely; what was wrong is in the system's words
         print(f"quotalab: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

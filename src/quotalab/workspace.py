@@ -36,6 +36,8 @@ class Workspace:
     settings: Mapping[str, Any]
     """The ``[tool.quotalab]`` table of the root's pyproject.toml; empty where there is none."""
     bundled: Path
+    marked: bool = True
+    """Whether the root is a workspace by its pyproject.toml or by name, not merely where we happen to be."""
 
     @classmethod
     def find(cls, start: Path, named: Path | None = None) -> Workspace:
@@ -54,7 +56,7 @@ class Workspace:
             settings = _settings(folder / "pyproject.toml")
             if settings is not None:
                 return cls(folder, settings, bundled)
-        return cls(start, {}, bundled)
+        return cls(start, {}, bundled, marked=False)
 
     def _roots(self) -> tuple[Path, ...]:
         return (self.root,) if self.root == self.bundled else (self.root, self.bundled)
@@ -92,7 +94,8 @@ class Workspace:
 
     def rule_files(self) -> list[Path]:
         """The files of rules: all bundled ones, then the workspace's own."""
-        roots = reversed(self._roots())
+        # Rules are code: a folder that nobody has marked as a workspace, or named, has none of its own.
+        roots = reversed(self._roots()) if self.marked else [self.bundled]
         return [path for root in roots for path in sorted((root / "analysis").glob("[!_]*.py"))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from quotalab.browser import Browser
@@ -205,3 +206,19 @@ def test_secrets_are_not_in_what_objects_say_of_themselves(world) -> None:
     assert tokens.access_token not in repr(tokens)
     assert tokens.refresh_token not in repr(tokens)
     assert w.app._authorizer._access.client_secret not in repr(w.app._authorizer._access)
+
+
+def test_a_second_401_stands_however_fresh_the_token(world) -> None:
+    """One renewal is tried; an API that refuses the new token too is not asked for ever."""
+    w = world()
+    w.connect()
+    asked = []
+
+    def refuse(method, address, **kwargs):
+        asked.append(address)
+        return httpx.Response(401)
+
+    w.app._client.request = refuse
+    with pytest.raises(ProviderError, match="401"):
+        w.app.event("p00001", "1", FOREVER)
+    assert len(asked) == 2

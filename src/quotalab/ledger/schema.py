@@ -1,7 +1,7 @@
 """The columns of the ledger's three tables.
 
 Times are nanoseconds since 1970-01-01 UTC. Columns marked "keyed hash" hold a BLAKE2b hash under the
-run's own key: equal values are equal there, and nothing leads back to a token or a path.
+run's own key: equal values are equal there. In a seeded run the key follows from the seed.
 """
 
 from __future__ import annotations

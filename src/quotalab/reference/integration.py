@@ -189,7 +189,7 @@ class Calendar:
             finally:
                 if self._budget is not None:
                     self._budget.settle()
-            if response.status_code == 401 and token != refused_token:
+            if response.status_code == 401 and refused_token is None:
                 refused_token = token  # once with a fresh one; a second 401 in a row stands
                 continue
             attempt += 1
