@@ -37,7 +37,7 @@ def test_without_a_mark_the_folder_itself_serves_with_the_bundled_files(tmp_path
     found = Workspace.find(tmp_path)
     assert found.root == tmp_path
     assert found.file("scenario", "overload") == ROOT / "locustfiles" / "overload.py"
-    assert found.names("provider") == ["temporary-production"]
+    assert {"temporary-production", "strava"} <= set(found.names("provider"))
     assert found.names("policy") == ["naive", "obedient", "polite"]
 
 
