@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from quotalab import __version__
 from quotalab.errors import FaultError, InputError, QuotalabError, ScenarioError
@@ -115,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
     report.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
+
+    _trace_parser(commands)
     return parser
 
 
@@ -194,3 +197,108 @@ def _report(options: argparse.Namespace) -> int:
         print(summary(verdict, colour=_wants_colour()))
         print(f"\n{options.run}")
     return verdict.exit_code(strict=options.strict)
+
+
+# ---- quotalab trace
+
+
+def _trace_parser(commands: Any) -> None:
+    trace = commands.add_parser(
+        "trace",
+        help="recorded traffic: import, show, fit",
+        description="Recorded traffic: read it from logs, look at it, make traffic profiles of it.",
+    )
+    steps = trace.add_subparsers(dest="step", metavar="STEP", required=True)
+
+    imports = steps.add_parser(
+        "import",
+        help="a log becomes a trace",
+        description="Read common, combined, nginx or ALB logs, HAR, JSON lines or CSV, plain, gzip or zstd, "
+        "and write a trace. Sources and paths are replaced by keyed hashes.",
+    )
+    imports.set_defaults(function=_trace_import)
+    imports.add_argument("file", type=Path, metavar="FILE", help="the recorded traffic")
+    imports.add_argument(
+        "--out", type=Path, metavar="TRACE", help="the trace (default: FILE's name .parquet)"
+    )
+    imports.add_argument(
+        "--format",
+        choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
+        help="default: found from the first lines",
+    )
+    imports.add_argument("--columns", metavar="MAP", help="of CSV and JSON lines, as time=t,source=client")
+    imports.add_argument(
+        "--unit", default="s", help="what numbers as times count: s, ms, us, ns (default: s)"
+    )
+    imports.add_argument("--origin", metavar="T", help="the moment at which such times are 0 (default: 1970)")
+    imports.add_argument("--operations", type=Path, metavar="FILE", help="which requests are which operation")
+    imports.add_argument(
+        "--key-file", type=Path, metavar="FILE",
+        help="key of the pseudonyms, so that two imports agree (default: a new one, kept nowhere)",
+    )  # fmt: skip
+    imports.add_argument("--plain", action="store_true", help="keep sources and paths in the clear")
+
+    show = steps.add_parser("show", help="the figures of a trace", description="The figures of a trace.")
+    show.set_defaults(function=_trace_show)
+    show.add_argument("trace", type=Path, metavar="TRACE", help="a trace that import wrote")
+    show.add_argument("--zone", default="UTC", metavar="Z", help="time zone of hours and days (default: UTC)")
+    show.add_argument("--by-operation", action="store_true", help="count operations: bursts are one")
+    show.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    show.add_argument("--figure", type=Path, metavar="FILE", help="draw it, as .png or .svg")
+
+
+def _trace_import(options: argparse.Namespace) -> int:
+    from quotalab.clock import SystemEntropy
+    from quotalab.run.options import parse_start_ns
+    from quotalab.traces import ColumnMap, import_trace, load_naming
+
+    key = SystemEntropy().key("pseudonyms")
+    if options.key_file is not None:
+        if options.plain:
+            raise InputError("--key-file: --plain makes no pseudonyms; leave one of them out")
+        try:
+            key = options.key_file.read_bytes().strip()
+        except OSError as error:
+            raise InputError(f"--key-file {options.key_file}: cannot be read: {error.strerror}") from None
+        if len(key) < 16:
+            raise InputError(f"--key-file {options.key_file}: must hold 16 bytes or more")
+    columns = ColumnMap.parse(
+        options.columns,
+        unit=options.unit,
+        origin_ns=parse_start_ns(options.origin, "--origin") if options.origin else 0,
+    )
+    progress = _live_line if sys.stderr.isatty() else None
+    name = options.file.name.removesuffix(".gz").removesuffix(".zst")
+    out = options.out or Path(Path(name).stem + ".parquet")
+    report = import_trace(
+        options.file,
+        out,
+        key=None if options.plain else key,
+        format=options.format,
+        columns=columns,
+        naming=load_naming(options.operations) if options.operations else None,
+        progress=progress,
+    )
+    if progress is not None:
+        progress("")
+    print(f"{report.told()}\n\n{out}")
+    return 0
+
+
+def _trace_show(options: argparse.Namespace) -> int:
+    import json
+
+    from quotalab.traces import read_trace
+    from quotalab.traces.measuring import measure
+    from quotalab.traces.telling import table
+
+    trace = read_trace(options.trace)
+    if options.by_operation:
+        trace = trace.by_operation()
+    figures = measure(trace, options.zone)
+    if options.figure is not None:
+        from quotalab.traces.drawing import draw, save
+
+        save(draw([(options.trace.stem, trace)]), options.figure)
+    print(json.dumps(figures.to_json(), indent=1) if options.json else table(figures))
+    return 0
