@@ -37,6 +37,7 @@ FORMATS = ("common", "combined", "nginx", "alb", "har", "jsonl", "csv")
 _GROUP = 1 << 18
 _MOST_KNOWN = 1 << 18
 _WORD = pa.dictionary(pa.int32(), pa.string())
+_SPELT_OUT = pa.schema([field.with_type(pa.string()) if field.type == _WORD else field for field in SCHEMA])
 
 
 @dataclass
@@ -402,7 +403,8 @@ def _rewrite_in_order(
                     table = file.read_row_group(group)
                     at_ns = _at_ns(table)
                     begin, end = np.searchsorted(at_ns, [low, high], "left")
-                    pieces.append(table.slice(int(begin), int(end - begin)))
+                    # Taken and spelt out: a slice would keep its row group, or its dictionaries, in memory.
+                    pieces.append(table.take(pa.array(np.arange(begin, end))).cast(_SPELT_OUT))
                 table = pa.concat_tables(pieces).cast(SCHEMA).unify_dictionaries().combine_chunks()
                 if table.num_rows:
                     writer.write_table(table.take(pa.array(np.argsort(_at_ns(table), kind="stable"))))

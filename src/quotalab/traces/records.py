@@ -119,7 +119,10 @@ class CsvReader:
         if len(text) > 1 << 16:
             raise InputError("the first line is no CSV header; name the format with --format")
         self._delimiter = max(",\t;|", key=text.count)
-        self._header = next(csv.reader([text], delimiter=self._delimiter), [])
+        try:
+            self._header = next(csv.reader([text], delimiter=self._delimiter), [])
+        except csv.Error as error:
+            raise InputError(f"the first line is no CSV header: {error}") from None
         if len(set(self._header)) != len(self._header):
             raise InputError(f"the CSV header names a column twice: {text[:200]}")
         self._where = self._columns.over(self._header)
