@@ -246,6 +246,30 @@ def _trace_parser(commands: Any) -> None:
     show.add_argument("--json", action="store_true", help="print JSON instead of the table")
     show.add_argument("--figure", type=Path, metavar="FILE", help="draw it, as .png or .svg")
 
+    fit = steps.add_parser(
+        "fit",
+        help="a trace becomes a traffic profile",
+        description="Write a traffic profile and hold what it generates against the trace.",
+    )
+    fit.set_defaults(function=_trace_fit)
+    fit.add_argument("trace", type=Path, metavar="TRACE", help="a trace that import wrote")
+    fit.add_argument("--out", type=Path, metavar="FILE", help="the profile (default: TRACE's name .toml)")
+    fit.add_argument(
+        "--as",
+        dest="kind",
+        choices=("chain", "laws", "resample", "replay"),
+        default="chain",
+        help="chain and laws travel without the trace, the others need it beside them (default: chain)",
+    )
+    fit.add_argument("--by-operation", action="store_true", help="fit operations: bursts are one")
+    fit.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS",
+                     help="our operation for one of the trace's; * is any other; repeatable")  # fmt: skip
+    fit.add_argument("--mix", metavar="SHARES", help="draw operations by shares instead, as look=3,add=1")
+    fit.add_argument("--people", type=_count, metavar="N", help="how many (default: the trace's sources)")
+    fit.add_argument("--seeds", type=int, default=20, metavar="N",
+                     help="how many seeds to hold against the trace; 0: none (default: 20)")  # fmt: skip
+    fit.add_argument("--figure", type=Path, metavar="FILE", help="draw the comparison, as .png or .svg")
+
 
 def _trace_import(options: argparse.Namespace) -> int:
     from quotalab.clock import SystemEntropy
@@ -301,4 +325,28 @@ def _trace_show(options: argparse.Namespace) -> int:
 
         save(draw([(options.trace.stem, trace)]), options.figure)
     print(json.dumps(figures.to_json(), indent=1) if options.json else table(figures))
+    return 0
+
+
+def _trace_fit(options: argparse.Namespace) -> int:
+    from quotalab.traces import read_trace
+    from quotalab.traffic.fits import fit, parse_map, parse_mix, written
+
+    out = options.out or Path(options.trace.stem + ".toml")
+    trace = read_trace(options.trace)
+    fitted = fit(
+        trace.by_operation() if options.by_operation else trace,
+        os.path.relpath(options.trace.resolve(), out.parent.resolve()),
+        kind=options.kind,
+        name=out.stem,
+        named=parse_map(options.map),
+        mix=parse_mix(options.mix),
+        people=options.people,
+        seeds=options.seeds,
+    )
+    if options.figure is not None:
+        from quotalab.traces.drawing import draw, save
+
+        save(draw(fitted.pictures()), options.figure)
+    print(f"{fitted.told()}\n\n{written(fitted, out)}")
     return 0

@@ -58,7 +58,7 @@ def draw(traces: Sequence[tuple[str, Trace]]) -> Figure:
                 "Most of one source in 60 s, share of more",
                 "Most of one source in 1 h, share of more",
             ),
-            ("hours", "s", "s", "requests", "requests", "requests"),
+            ("hours since midnight UTC", "s", "s", "requests", "requests", "requests"),
             strict=True,
         ):
             ax.set_title(title, fontsize=9, loc="left")
@@ -96,7 +96,8 @@ def _rate(ax: Axes, trace: Trace, style: dict[str, Any]) -> None:
         86_400 * SECOND_NS,
     )
     counts = np.bincount((trace.at_ns - trace.at_ns[0]) // width_ns)
-    ax.step(np.arange(len(counts)) * width_ns / HOUR_NS, counts, where="post", **style)
+    begin = int(trace.at_ns[0]) % (24 * HOUR_NS)
+    ax.step((begin + np.arange(len(counts)) * width_ns) / HOUR_NS, counts, where="post", **style)
     ax.set_ylabel(f"per {width_ns // SECOND_NS} s")
     ax.set_ylim(bottom=0)
 
