@@ -18,7 +18,7 @@ from quotalab.errors import InputError
 from quotalab.traces.measuring import HOUR_NS, SECOND_NS, dispersion, sessions_of, windows_of_sources
 from quotalab.traces.trace import Trace
 
-__all__ = ["COLOURS", "draw", "save"]
+__all__ = ["COLOURS", "draw", "plain_ticks", "save"]
 
 COLOURS = ("#0072b2", "#d55e00", "#00866a", "#8a5cb8", "#5c6672")
 _STYLE: Any = {
@@ -64,12 +64,17 @@ def draw(traces: Sequence[tuple[str, Trace]]) -> Figure:
             ax.set_title(title, fontsize=9, loc="left")
             ax.set_xlabel(x)
             ax.grid(alpha=0.25, linewidth=0.6)
-            for axis in (ax.xaxis, ax.yaxis):
-                if axis.get_scale() == "log":
-                    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-                    axis.set_minor_formatter(NullFormatter())
+            plain_ticks(ax)
         axes[0, 0].legend(frameon=False)
     return figure
+
+
+def plain_ticks(ax: Axes) -> None:
+    """Numbers as they are on logarithmic axes."""
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, path: Path) -> None:
