@@ -1,9 +1,11 @@
-"""Does the app survive its launch? At noon it is in the news, and four times as many people come as on other days.
+"""Does the app survive its launch?
+
+At noon it is in the news, and four times as many people come as on other days.
 
 quotalab run launch_spike
 
-The load halves every half hour. A good app serves what it has to those who only look, keeps its calls for those who
-change something, and is back to normal when the spike is over: no retry keeps it alive.
+The load halves every half hour. A good app serves what it has to those who only look, keeps its calls for
+those who change something, and is back to normal when the spike is over: no retry keeps it alive.
 """
 
 from quotalab.scenario import Asked, PlannedPerson, operation

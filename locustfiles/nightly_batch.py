@@ -1,9 +1,11 @@
-"""Does the nightly batch leave room for people? A cron job exports everybody's calendar at two o'clock.
+"""Does the nightly batch leave room for people?
+
+A cron job exports everybody's calendar at two o'clock.
 
 quotalab run nightly_batch
 
-A good app spreads the batch over the hours until it is due, keeps room for whoever is awake, and does not start all
-of it at the full minute, as cron does.
+A good app spreads the batch over the hours until it is due, keeps room for whoever is awake, and does not
+start all of it at the full minute, as cron does.
 """
 
 from quotalab.scenario import Asked, PlannedPerson, operation

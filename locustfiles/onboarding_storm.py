@@ -1,10 +1,12 @@
-"""Does sign-up hold when everybody connects at once? A newsletter brings two hundred new people in an hour.
+"""Does sign-up hold when everybody connects at once?
+
+A newsletter brings two hundred new people in an hour.
 
 quotalab run onboarding_storm
 
-Each connects an account and wants the first month at once. A good app connects people whatever its quota, shows
-that it is still fetching, and imports in the background: nobody's sign-up fails, and no import eats the calls that
-somebody waits for.
+Each connects an account and wants the first month at once. A good app connects people whatever its quota,
+shows that it is still fetching, and imports in the background: nobody's sign-up fails, and no import eats
+the calls that somebody waits for.
 """
 
 from quotalab.scenario import Asked, PlannedPerson, operation

@@ -1,10 +1,12 @@
-"""What happens when everybody's token ends at the same time? Sixty people connect within a minute, and come back.
+"""What happens when everybody's token ends at the same time?
+
+Sixty people connect within a minute, and come back.
 
 quotalab run token_expiry_herd --for 6h
 
-They look at their calendars at every full hour, a second after the tokens of the hour before have expired. A good app
-renews a token before it ends or once when it is needed, never twice at a time, and renewals of many people do not
-become a herd of calls.
+They look at their calendars at every full hour, a second after the tokens of the hour before have expired.
+A good app renews a token before it ends or once when it is needed, never twice at a time, and renewals of
+many people do not become a herd of calls.
 """
 
 from quotalab.scenario import Asked, PlannedPerson, operation

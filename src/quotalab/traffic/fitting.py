@@ -367,7 +367,10 @@ def _discrete(values: Ints) -> dict[str, list[float]]:
 
 
 def _law_table(law: FittedLaw) -> dict[str, Any]:
-    return {"law": law.law, **{name: round(value, 6) for name, value in law.parameters.items()}, "most": 1800}
+    parameters = {
+        name: round(value if name == "mu" else max(value, 1e-6), 6) for name, value in law.parameters.items()
+    }
+    return {"law": law.law, **parameters, "most": 1800}
 
 
 def _rounded(weights: npt.NDArray[Any]) -> list[float]:

@@ -11,6 +11,7 @@ from random import Random  # noqa: TID251  (the type; nothing is drawn from the 
 import numpy as np
 
 from quotalab.clock import Entropy
+from quotalab.errors import ProfileError
 from quotalab.profiles.traffic import Traffic
 from quotalab.traffic.arrivals import Arrivals
 from quotalab.traffic.calendar import days_of_periods, hours_of_days, share_of_day
@@ -18,7 +19,7 @@ from quotalab.traffic.chain import chain_arrivals
 from quotalab.traffic.events import grown, with_events
 from quotalab.traffic.replaying import replayed
 
-__all__ = ["PersonPlan", "PlannedOperation", "arrivals", "person_name", "plan"]
+__all__ = ["PersonPlan", "PlannedOperation", "arrivals", "person_name", "plan", "rate_curve"]
 
 _SECOND_NS = 1_000_000_000
 _HOUR_NS = 3600 * _SECOND_NS
@@ -82,6 +83,29 @@ def arrivals(traffic: Traffic, entropy: Entropy, *, people: int, start_ns: int, 
         return chain_arrivals(traffic.chain, traffic.calendar, entropy, **span)
     assert traffic.replay is not None, "laws are planned person by person"
     return replayed(traffic.replay, traffic.file, entropy, **span)
+
+
+def rate_curve(traffic: Traffic, start_ns: int, end_ns: int) -> list[tuple[int, float]]:
+    """When each hour around [start, end) begins, and how busy it is: 1 in the busiest hour of a full day.
+
+    Raises `ProfileError` for a replay, which has no curve.
+    """
+    if traffic.replay is not None:
+        raise ProfileError(traffic.file, "kind", "a replay has no day curve; give laws or a chain")
+    if traffic.chain is None:
+        weights, period = np.array(traffic.arrivals), 1
+    else:
+        period = traffic.chain.period_days
+        classes = traffic.chain.classes
+        people = [one.people * one.sessions.mean() for one in classes]
+        weights = np.array(people) @ np.array([one.by_hour for one in classes])
+    begins, shares = [], []
+    for first in days_of_periods(start_ns, end_ns, period).tolist():
+        days = first + np.arange(period)
+        begins += hours_of_days(days, traffic.calendar).ravel().tolist()
+        shares += (weights * np.repeat(share_of_day(days, traffic.calendar), 24)).tolist()
+    most = float(weights.max())
+    return [(begin, share / most) for begin, share in zip(begins, shares, strict=True)]
 
 
 def _arrivals_of(plans: tuple[PersonPlan, ...]) -> Arrivals:
