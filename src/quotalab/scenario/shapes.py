@@ -71,11 +71,8 @@ class TrafficShape(LoadTestShape):
 
 
 def think_time(traffic: str | Traffic) -> Callable[[Any], float]:
-    """A `wait_time` that draws from a profile's law of think times, each person from a stream of their own."""
-    if isinstance(traffic, Traffic):
-        profile = traffic
-    else:
-        profile = load_traffic(Workspace.find(Path.cwd()), traffic)
+    """A `wait_time` by a profile's law of think times, each person from a stream of their own."""
+    profile = load_traffic(Workspace.find(Path.cwd()), traffic) if isinstance(traffic, str) else traffic
 
     def wait(person: Any) -> float:
         stream = getattr(person, "_think_stream", None)

@@ -37,6 +37,12 @@ FORMATS = ("common", "combined", "nginx", "alb", "har", "jsonl", "csv")
 _GROUP = 1 << 18
 _MOST_KNOWN = 1 << 18
 _WORD = pa.dictionary(pa.int32(), pa.string())
+_WRITTEN: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "use_dictionary": [field.name for field in SCHEMA if field.type == _WORD],
+    "write_statistics": ["at"],
+}
 _SPELT_OUT = pa.schema([field.with_type(pa.string()) if field.type == _WORD else field for field in SCHEMA])
 
 
@@ -112,7 +118,7 @@ def import_trace(
     kept = _Kept(key, naming, report)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
+        with pq.ParquetWriter(part, SCHEMA, **_WRITTEN) as writer:
             groups = _Groups(writer)
             for parsed in _parsed(format, first, stream, path, columns or ColumnMap({})):
                 report.lines += parsed.lines
@@ -393,7 +399,7 @@ def _rewrite_in_order(
     bounds = [-(2**63), *edges.tolist(), 2**63 - 1]
     again = part.with_name(part.name + "2")
     try:
-        with pq.ParquetWriter(again, SCHEMA, compression="zstd") as writer:
+        with pq.ParquetWriter(again, SCHEMA, **_WRITTEN) as writer:
             for low, high in pairwise(bounds):
                 pieces = []
                 for group in groups:

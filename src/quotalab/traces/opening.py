@@ -42,7 +42,8 @@ class Blocks:
             raise InputError(f"{path}: is Parquet, as traces are; show and fit read it as it is")
 
     def __iter__(self) -> Iterator[bytes]:
-        pending = bytearray()
+        pending: list[bytes] = []
+        size = 0
         skipping = False
         for chunk in self._chunks():
             self.bytes_read += len(chunk)
@@ -52,19 +53,29 @@ class Blocks:
                 if not begin:
                     continue
                 skipping = False
-            pending += chunk[begin:]
-            if len(pending) < BLOCK:
+            pending.append(chunk[begin:] if begin else chunk)
+            size += len(pending[-1])
+            if size < BLOCK:
                 continue
-            cut = pending.rfind(b"\n")
-            if cut < 0:
+            cut = pending[-1].rfind(b"\n") + 1
+            if cut:
+                rest = pending[-1][cut:]
+                pending[-1] = pending[-1][:cut]
+                yield b"".join(pending)
+                pending, size = [rest], len(rest)
+                continue
+            whole = b"".join(pending)
+            cut = whole.rfind(b"\n") + 1
+            if cut:
+                yield whole[:cut]
+                pending, size = [whole[cut:]], len(whole) - cut
+            else:
                 self.too_long += 1
-                pending.clear()
+                pending, size = [], 0
                 skipping = True
-                continue
-            yield bytes(pending[: cut + 1])
-            del pending[: cut + 1]
-        if pending:
-            yield bytes(pending if pending.endswith(b"\n") else pending + b"\n")
+        if size:
+            last = b"".join(pending)
+            yield last if last.endswith(b"\n") else last + b"\n"
 
     def _chunks(self) -> Iterator[bytes]:
         if self._magic.startswith(_GZIP):
