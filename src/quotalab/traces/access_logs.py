@@ -34,6 +34,7 @@ Bools = npt.NDArray[np.bool_]
 
 _NEWLINE, _BLANK, _QUOTE, _BACKSLASH, _DASH, _COLON, _QUESTION = b'\n "\\-:?'
 _LONGEST_SLOW = 1 << 14
+_LONGEST_SOURCE, _LONGEST_METHOD = 256, 64
 _MONTHS = {m: i for i, m in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 _MONTH_CODES = np.array(sorted(int.from_bytes(m, "big") for m in _MONTHS), dtype=np.int64)
 _MONTH_NUMBERS = np.array(
@@ -85,13 +86,11 @@ class _Geometry:
     buf: npt.NDArray[np.uint8]
     starts: Ints
     ends: Ints
-    blanks: Ints
     quotes: Ints
     first_quote: Ints
     """Index into `quotes` of each line's first."""
     quoted: Ints
     """Quotes in each line."""
-    first_blank: Ints
     plain: Bools
     """Lines without a control character in a quoted text's way: no escaped quote, not too long."""
 
@@ -103,19 +102,14 @@ def _geometry(block: bytes) -> _Geometry:
     starts[0] = 0
     starts[1:] = ends[:-1] + 1
     quotes = np.flatnonzero(buf == _QUOTE)
-    blanks = np.flatnonzero(buf == _BLANK)
     first_quote = np.searchsorted(quotes, starts)
     quoted = np.diff(first_quote, append=len(quotes))
     escaped = quotes[buf[np.maximum(quotes - 1, 0)] == _BACKSLASH]
     plain = ends - starts < _LONGEST_SLOW
     if len(escaped):
         plain[np.searchsorted(starts, escaped, "right") - 1] = False
-    # A last sentinel lets "the next blank" be asked for anywhere.
-    blanks = np.append(blanks, [len(buf)] * 16)
-    quotes = np.append(quotes, [len(buf) - 1] * 8)
-    return _Geometry(
-        buf, starts, ends, blanks, quotes, first_quote, quoted, np.searchsorted(blanks, starts), plain
-    )
+    quotes = np.append(quotes, [len(buf) - 1] * 8)  # so that a next one can be asked for anywhere
+    return _Geometry(buf, starts, ends, quotes, first_quote, quoted, plain)
 
 
 def parse_common(block: bytes) -> Parsed:
@@ -132,12 +126,12 @@ def parse_common(block: bytes) -> Parsed:
     timely &= (buf[time_at - 1] == ord("[")) & (buf[opens - 2] == ord("]")) & (buf[opens - 1] == _BLANK)
     status, known = _digits(buf, closes + 2, closes + 5)
     timely &= known & (buf[closes + 1] == _BLANK)
-    source_end = shape.blanks[shape.first_blank[rows]]
+    source_end = _next(buf, _BLANK, starts[rows], _LONGEST_SOURCE)
     timely &= (source_end < time_at) & (source_end > starts[rows])
     rows, time_at, opens, closes, at_ns, status, source_end = _kept(
         timely, rows, time_at, opens, closes, at_ns, status, source_end
     )
-    after = shape.blanks[np.searchsorted(shape.blanks, closes + 6)]
+    after = _next(buf, _BLANK, closes + 6, 20)
     size = _sizes(buf, closes + 6, np.minimum(after, shape.ends[rows]))
     method_end, path_at, path_end = _request(shape, opens, closes)
     agent = np.where(shape.quoted[rows] >= 6, shape.first_quote[rows] + 4, shape.first_quote[rows] + 1)
@@ -161,10 +155,12 @@ def parse_alb(block: bytes) -> Parsed:
     buf = shape.buf
     opens, closes = shape.quotes[shape.first_quote], shape.quotes[shape.first_quote + 1]
     good = shape.plain & (shape.quoted >= 4) & (shape.quoted % 2 == 0)
-    good &= np.searchsorted(shape.blanks, opens) - shape.first_blank == 12
+    blanks = np.append(np.flatnonzero(buf == _BLANK), [len(buf)] * 12)
+    first_blank = np.searchsorted(blanks, shape.starts)
+    good &= np.searchsorted(blanks, opens) - first_blank == 12
     rows = np.flatnonzero(good)
-    opens, closes, first = opens[rows], closes[rows], shape.first_blank[rows]
-    field = [shape.blanks[first + i] for i in range(12)]
+    opens, closes, first = opens[rows], closes[rows], first_blank[rows]
+    field = [blanks[first + i] for i in range(12)]
     at_ns, timely = _iso_times(buf, field[0] + 1)
     timely &= field[1] - field[0] == 28
     client_at, client_end = field[2] + 1, field[3]
@@ -196,17 +192,34 @@ def _kept(mask: Bools, *columns: Ints) -> tuple[Ints, ...]:
 
 def _request(shape: _Geometry, opens: Ints, closes: Ints) -> tuple[Ints, Ints, Ints]:
     """Ends of the methods, starts and ends of the paths, within quoted request lines."""
-    blanks, buf = shape.blanks, shape.buf
-    first = np.searchsorted(blanks, opens)
-    method_end = np.minimum(blanks[first], closes)
+    buf = shape.buf
+    method_end = np.minimum(_next(buf, _BLANK, opens + 1, _LONGEST_METHOD), closes)
     path_at = np.minimum(method_end + 1, closes)
-    last = np.searchsorted(blanks, closes) - 1
-    last_at = blanks[np.maximum(last, 0)]
-    versioned = (last > first) & (buf[np.minimum(last_at + 1, len(buf) - 1)] == ord("H"))
-    path_end = np.where(versioned, last_at, closes)
+    # The path ends before `` HTTP/1.1`` or `` HTTP/2``, where one of them is there.
+    path_end = closes
+    for width in (9, 7):
+        at = np.maximum(closes - width, 0)
+        versioned = (buf[at] == _BLANK) & (buf[at + 1] == ord("H")) & (at >= path_at)
+        path_end = np.where(versioned & (path_end == closes), at, path_end)
     questions = np.append(np.flatnonzero(buf == _QUESTION), len(buf))
     path_end = np.minimum(path_end, questions[np.searchsorted(questions, path_at)])
     return method_end, path_at, np.maximum(path_end, path_at)
+
+
+def _next(buf: npt.NDArray[np.uint8], byte: int, at: Ints, most: int) -> Ints:
+    """Where the byte comes next, at or after each place; beyond `most` bytes it is not looked for."""
+    found = at + most
+    left = np.arange(len(at))
+    place = at
+    for _ in range(most):
+        here = buf[np.minimum(place, len(buf) - 1)] == byte
+        if here.any():
+            found[left[here]] = place[here]
+            left, place = left[~here], place[~here]
+        if not len(left):
+            break
+        place = place + 1
+    return found
 
 
 def _cut(block: bytes, *spans: tuple[Ints, Ints]) -> list[pa.Array]:
