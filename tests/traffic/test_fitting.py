@@ -336,7 +336,8 @@ def test_the_day_of_1995_comes_back_in_its_figures(compared: Callable[[str], Com
 
 
 @pytest.mark.parametrize(
-    "name", ["azure_llm_2023_code", pytest.param("azure_llm_2023_conv", marks=pytest.mark.full)]
+    "name",
+    [pytest.param(name, marks=pytest.mark.full) for name in ("azure_llm_2023_code", "azure_llm_2023_conv")],
 )
 def test_a_trace_without_sources_is_fitted_as_one(name: str, recorded: Callable[[str], Trace]) -> None:
     """One source with one session: its gaps come back with their burstiness."""
