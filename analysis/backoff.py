@@ -56,7 +56,7 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
             guess = " The operation is not known: linked by person, route and time."
         message = (
             f"Call {seq[first]} was refused by '{calls['limit'].iloc[first]}' at {clock_time(at_ns[first])} "
-            f"with Retry-After {promise_ns // 10**9} s; {who} called again "
+            f"with Retry-After {promise_ns / 1e9:g} s; {who} called again "
             f"{duration(int(at_ns[again] - at_ns[first]))} later (call {seq[again]}), "
             f"{duration(int(link['early_ns']))} too early.{guess}"
         )

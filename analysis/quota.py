@@ -8,8 +8,10 @@ import pandas as pd
 
 from quotalab.frames import Frames, LimitUse, largest_in_any_window, limit_uses, window_rows
 from quotalab.frames.limits import asked
+from quotalab.profiles.limits import Cost
 from quotalab.rules import Finding, Judgement, early_calls, rule
 from quotalab.rules.times import clock_time, count, duration, share
+from quotalab.rules.words import allowed, lasts_ns, made_up
 
 _DAY_NS = 86_400 * 1_000_000_000
 _SHOWN_CALLS = 50  # of one finding; its message has the number of all
@@ -20,11 +22,12 @@ def quota_overrun(frames: Frames) -> Judgement:
     """The app asked for more calls than a limit allows.
 
     ## What it checks
-    Calls that a limit refused. The sandbox lets no more than the limit through, so an overrun shows as
-    refused calls. What is tolerated is the provider's `[approval] refusals`: with `never` any refused call is
-    FAIL; with `share:0.05` a UTC day in which more than that share of the API calls was refused; with
-    `if-obeyed` refused calls are fine as long as no refused operation calls again before its promised end
-    (QL201).
+    Calls to the API that a limit refused, of whatever kind the limit is. The sandbox lets no more than the
+    limit through, so an overrun shows as refused calls. People who may not connect, and tokens that are not
+    issued, are no calls to the API and do not count here. What is tolerated is the provider's `[approval]
+    refusals`: with `never` any refused call is FAIL; with `share:0.05` a UTC day in which more than that
+    share of the API calls was refused; with `if-obeyed` refused calls are fine as long as no refused
+    operation calls again before its promised end (QL201).
 
     ## Why it matters
     During temporary access a provider counts overruns before it decides on approval, and an app that runs
@@ -67,9 +70,12 @@ def no_headroom(frames: Frames) -> Judgement:
     """The app came closer to a limit than is wise.
 
     ## What it checks
-    For each limit, headroom: 1 - the largest share of it that was asked for in one window, refused calls
-    included. WARN when it is below the profile's `[approval] headroom`. An overrun leaves headroom below
-    zero.
+    For each limit, headroom: 1 - the largest share of it that was asked for, refused calls included: in one
+    window, at once, of a balance in its period, of a bucket in what had not drained away. WARN when it is
+    below the profile's `[approval] headroom`. An overrun leaves headroom below zero. Limits on how many
+    people, tokens or objects there may be are there to be filled, and penalties begin where mistakes add up:
+    neither is judged here. Nor is a limit that a single call fills, such as one of one call a second: it has
+    no room to keep.
 
     ## Why it matters
     A run is one day with one seed. A day with a few more people, or the same people a little closer together,
@@ -87,10 +93,12 @@ def no_headroom(frames: Frames) -> Judgement:
     The provider profile's `[approval] headroom`.
     """
     least = frames.provider.approval.headroom
-    uses = [use for use in frames.once(limit_uses) if use.keys]
+    uses = [use for use in frames.once(limit_uses) if use.keys and not use.is_for_filling]
     if not uses:
-        return Judgement("NA", note="no call was asked of a limit")
-    findings = tuple(_headroom(frames, use) for use in uses if use.headroom < least)
+        return Judgement("NA", note="no call was asked of a limit that needs headroom")
+    tight = [use for use in uses if use.headroom < least]
+    tight = [use for use in tight if use.headroom < 0 or len(window_rows(frames, use)) > 1]
+    findings = tuple(_headroom(frames, use) for use in tight)
     verdict = "WARN" if findings else "PASS"
     return Judgement(verdict, min(use.headroom for use in uses), least, findings)
 
@@ -100,9 +108,9 @@ def window_edge_burst(frames: Frames) -> Judgement:
     """The app used two windows' worth of a fixed limit around their edge.
 
     ## What it checks
-    For each fixed window, the largest number of admitted calls in any stretch as long as its period, as a
-    share of the limit. WARN when it is above the profile's `[approval] edge_burst`. Rolling limits admit no
-    such burst: NA when there are no others.
+    For each limit that counts in fixed windows, the largest sum of what was charged to admitted calls in any
+    stretch as long as its period, as a share of the limit. WARN when it is above the profile's `[approval]
+    edge_burst`. Other kinds of limit admit no such burst: NA when there are no others.
 
     ## Why it matters
     A fixed window of 100 an hour admits 100 calls at 09:59 and 100 more at 10:00. Providers that count in
@@ -126,13 +134,15 @@ def window_edge_burst(frames: Frames) -> Judgement:
     for limit in frames.provider.limits:
         calls = frames.once(asked)[limit.name]
         inside = calls.admitted
-        if limit.kind != "fixed_window" or not inside.any():
+        if (limit.counts or limit.kind) != "fixed_window" or not inside.any():
             continue
         judged = True
-        at_ns, key, cost = calls.at_ns[inside], calls.key[inside], calls.cost[inside]
-        peaks = largest_in_any_window(at_ns, key, limit.period_ns, cost)
-        worst = max(worst, int(peaks.largest.max()) / limit.limit)
-        for i in np.flatnonzero(peaks.largest / limit.limit > most):
+        at_ns, key, charged = calls.at_ns[inside], calls.key[inside], calls.final[inside]
+        # Where a timetable changes the number, two windows' worth may be of the larger one.
+        number = int(calls.number.max())
+        peaks = largest_in_any_window(at_ns, key, limit.period_ns, charged)
+        worst = max(worst, int(peaks.largest.max()) / number)
+        for i in np.flatnonzero(peaks.largest / number > most):
             end_ns, largest = int(peaks.at_ns[i]), int(peaks.largest[i])
             rows = calls.rows[inside][
                 (key == peaks.key[i]) & (at_ns > end_ns - limit.period_ns) & (at_ns <= end_ns)
@@ -141,7 +151,7 @@ def window_edge_burst(frames: Frames) -> Judgement:
             message = (
                 f"{largest:,} were admitted by '{limit.name}' for {who} within {duration(limit.period_ns)} "
                 f"up to {clock_time(end_ns)}, across the edge of a window: "
-                f"{share(largest / limit.limit)} of its {limit.limit:,}."
+                f"{share(largest / number)} of its {number:,}."
             )
             findings.append(Finding(message, end_ns, _seqs(frames, rows)))
     if not judged:
@@ -150,14 +160,16 @@ def window_edge_burst(frames: Frames) -> Judgement:
 
 
 def _episodes(frames: Frames, refused: pd.DataFrame) -> tuple[Finding, ...]:
-    """Refused calls of one limit and key that follow each other within its period, as one finding each."""
+    """Refused calls of one limit and key that follow each other within its period, or what is like one."""
     findings = []
     for limit in frames.provider.limits:
         mine = refused[refused["limit"] == limit.name].sort_values("at", kind="stable")
-        for key, calls in mine.groupby(f"key:{limit.name}", observed=True, sort=False):
-            at_ns = calls["at"].to_numpy()
-            number = np.cumsum(np.append(0, np.diff(at_ns) > limit.period_ns))
-            for _, episode in calls.groupby(number):
+        calls = frames.once(asked)[limit.name]
+        numbers = dict(zip(calls.at_ns.tolist(), calls.number.tolist(), strict=True)) if len(mine) else {}
+        for key, group in mine.groupby(f"key:{limit.name}", observed=True, sort=False):
+            at_ns = group["at"].to_numpy()
+            number = np.cumsum(np.append(0, np.diff(at_ns) > lasts_ns(limit)))
+            for _, episode in group.groupby(number):
                 first_ns, last_ns = int(episode["at"].iloc[0]), int(episode["at"].iloc[-1])
                 when = f"at {clock_time(first_ns)}"
                 if last_ns > first_ns:
@@ -169,7 +181,7 @@ def _episodes(frames: Frames, refused: pd.DataFrame) -> tuple[Finding, ...]:
                 message = (
                     f"{count(len(episode), 'call')} of {count(people, 'person', 'people')} "
                     f"{'was' if len(episode) == 1 else 'were'} refused by "
-                    f"'{limit.name}' ({limit.limit:,} in {duration(limit.period_ns)} for {key}) {when}, "
+                    f"'{limit.name}' ({allowed(limit, numbers[first_ns])} for {key}) {when}, "
                     f"the first of them call {seqs[0]}."
                 )
                 findings.append(Finding(message, first_ns, seqs))
@@ -203,9 +215,9 @@ def _headroom(frames: Frames, use: LimitUse) -> Finding:
     first, last = int(rows["seq"].iloc[0]), int(rows["seq"].iloc[-1])
     left = f"headroom {share(use.headroom)}"
     if use.headroom < 0:
-        left = f"{use.peak_asked - limit.limit:,} more than there are"
+        left = f"{use.peak_asked - use.number:,} more than there are"
     message = (
-        f"{use.peak_asked:,} were asked of '{limit.name}' ({limit.limit:,} in {duration(limit.period_ns)} "
+        f"{use.peak_asked:,} were asked of '{limit.name}' ({allowed(limit, use.number)} "
         f"for {use.worst_key}) up to {clock_time(use.peak_at_ns)} (calls {first} to {last}): {left}."
     )
     return Finding(message, use.peak_at_ns, (first, last) if last != first else (first,))
@@ -213,7 +225,8 @@ def _headroom(frames: Frames, use: LimitUse) -> Finding:
 
 def _spread(frames: Frames) -> str | None:
     """What to do about an overrun, with what took most of the worst window."""
-    over = [use for use in frames.once(limit_uses) if use.refused]
+    names = set(frames.api_calls["limit"].dropna())
+    over = [use for use in frames.once(limit_uses) if use.limit.name in names]
     if not over:
         return None
     use = min(over, key=lambda one: one.headroom)
@@ -222,10 +235,16 @@ def _spread(frames: Frames) -> str | None:
         return None
     routes = rows["route"].astype("str").fillna("unknown routes").value_counts()
     return (
-        f"keep a request budget below {use.limit.limit:,} calls in {duration(use.limit.period_ns)} that all "
-        f"of the app shares, and begin with {routes.index[0]}, which made {routes.iloc[0]:,} of the "
-        f"{len(rows):,} calls of the worst window"
+        f"keep a request budget below {_budget(use)} that all of the app shares, and begin with "
+        f"{routes.index[0]}, which made {routes.iloc[0]:,} of the {len(rows):,} calls of {made_up(use.limit)}"
     )
+
+
+def _budget(use: LimitUse) -> str:
+    kind = use.limit.counts or use.limit.kind
+    if kind in ("rolling_window", "fixed_window") and use.limit.cost == Cost() and not use.limit.calendar:
+        return f"{use.number:,} calls in {duration(use.limit.period_ns)}"
+    return f"what '{use.limit.name}' allows ({allowed(use.limit, use.number)})"
 
 
 def _seqs(frames: Frames, rows: npt.NDArray[np.int64]) -> tuple[int, ...]:

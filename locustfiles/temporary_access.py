@@ -1,6 +1,7 @@
 """An office day on temporary production access: people look at, open, add and export calendar events.
 
 quotalab run temporary_access
+quotalab run temporary_access --provider strava
 locust -f locustfiles/temporary_access.py --headless -u 200 -t 1h     (an hour of the day, in an hour)
 """
 

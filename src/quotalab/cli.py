@@ -98,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--transport", choices=("memory", "socket"), default="memory", help="default: memory")
     run.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
                      help="a key of the provider profile, as limits.hourly.limit=50; repeatable")  # fmt: skip
+    run.add_argument("--responses", type=Path, metavar="FILE",
+                     help="answers that the profile lacks: a HAR file or OpenAPI examples")  # fmt: skip
     run.add_argument(
         "--out", type=Path, metavar="DIR", help="the run folder (default: runs/TIME-SCENARIO-...)"
     )
@@ -116,6 +118,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
     report.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
+
+    profiles = commands.add_parser(
+        "profiles",
+        help="show provider profiles, or check one of your own",
+        description="Without a name: list the provider profiles that there are, with their variants.",
+    )
+    profiles.set_defaults(function=_profiles)
+    profiles.add_argument(
+        "name", nargs="?", metavar="NAME", help="show one: NAME, NAME/VARIANT or a file; all that it says"
+    )
+    profiles.add_argument(
+        "--check", type=Path, metavar="FILE", help="say whether a profile of your own is valid"
+    )
 
     _trace_parser(commands)
     return parser
@@ -148,6 +163,7 @@ def _run(options: argparse.Namespace) -> int:
         clock=options.clock,
         transport=options.transport,
         settings=tuple(options.settings),
+        responses=options.responses,
         out=options.out,
         locust=tuple(options.locust),
         command=("quotalab", *options.given),
@@ -197,6 +213,26 @@ def _report(options: argparse.Namespace) -> int:
         print(summary(verdict, colour=_wants_colour()))
         print(f"\n{options.run}")
     return verdict.exit_code(strict=options.strict)
+
+
+def _profiles(options: argparse.Namespace) -> int:
+    from quotalab.profiles.describe import checked, profile_list, profile_page
+    from quotalab.profiles.loading import load_provider
+
+    if options.check is not None:
+        if options.name is not None:
+            raise InputError("profiles: give a NAME, or --check FILE, not both")
+        verdict, warnings = checked(options.check)
+        for warning in warnings:
+            print(f"quotalab: warning: {warning}", file=sys.stderr)
+        print(verdict)
+        return 0
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    if options.name is None:
+        print(profile_list(workspace))
+    else:
+        print(profile_page(load_provider(workspace, options.name)))
+    return 0
 
 
 # ---- quotalab trace

@@ -129,3 +129,69 @@ def test_one_window_used_up_is_no_burst(ask):
     limits = {"ten": {"kind": "fixed_window", "limit": 10, "period": "1h"}}
     judgement = ask("QL103", asking([*range(12), *range(7200, 7209)], limits), honest=True)
     assert (judgement.verdict, judgement.metric) == ("PASS", 1.0)
+
+
+def test_a_limit_of_any_kind_overruns_in_its_own_words(ask):
+    """A call beyond two at once is an overrun like any other, and the remedy names what the limit allows."""
+    ledger = LedgerBuilder(provider_document({"two": {"kind": "concurrency", "limit": 2}}))
+    for _ in range(3):
+        ledger.decided_call(0, answered_ns=5 * SECOND)
+    judgement = ask("QL101", ledger, honest=True)
+    assert (judgement.verdict, judgement.metric) == ("FAIL", 1.0)
+    assert "was refused by 'two' (2 at once for app) at Mon 5 Jan 00:00:00" in judgement.findings[0].message
+    assert judgement.remedy == (
+        "keep a request budget below what 'two' allows (2 at once) that all of the app shares, and begin with "
+        "list_events, which made 3 of the 3 calls of the worst moment"
+    )
+
+
+PEOPLE = {"kind": "cardinality", "limit": 2, "of": "person", "match": {"kinds": ["authorize"]}}
+
+
+def test_people_who_may_not_connect_are_no_overrun(ask):
+    """A third person at the authorization endpoint is refused there; the API's limits were kept."""
+    ledger = LedgerBuilder(provider_document({**TEN, "people": PEOPLE}))
+    for at, person in enumerate(["ann", "bob", "cem"]):
+        ledger.decided_call(at, kind="authorize", person=person, route=None)
+    ledger.decided_call(9)
+    judgement = ask("QL101", ledger, honest=True)
+    assert (judgement.verdict, judgement.metric, judgement.remedy) == ("PASS", 0.0, None)
+
+
+def test_seats_that_are_all_taken_need_no_headroom(ask):
+    """Two of two people connected is what the limit is for: only the other limit is judged."""
+    ledger = LedgerBuilder(provider_document({**TEN, "people": PEOPLE}))
+    for at, person in enumerate(["ann", "bob"]):
+        ledger.decided_call(at, kind="authorize", person=person, route=None)
+    assert ask("QL102", ledger, honest=True).verdict == "NA"
+    ledger.decided_call(9)
+    judgement = ask("QL102", ledger, honest=True)
+    assert (judgement.verdict, judgement.metric) == ("PASS", 0.9)
+
+
+def test_headroom_is_of_the_number_in_force(ask):
+    """Five of ten were fine until the limit was cut to five."""
+    change = {"after": "1h", "limits": {"ten": 5}, "why": "a test"}
+    ledger = LedgerBuilder(provider_document(TEN, timetable=[change]))
+    for at in range(3600, 3605):
+        ledger.decided_call(at)
+    judgement = ask("QL102", ledger, honest=True)
+    assert (judgement.verdict, judgement.metric) == ("WARN", 0.0)
+    assert "'ten' (5 in 1 h for app)" in judgement.findings[0].message
+
+
+def test_an_undisclosed_limit_with_fixed_windows_has_edges_too(ask):
+    """What was drawn is what the burst is measured by."""
+    limit = {"kind": "opaque", "floor": 4, "ceiling": 4, "period": "1h", "counts": "fixed_window"}
+    ledger = LedgerBuilder(provider_document({"secret": limit}))
+    for at in (3598, 3599, 3600, 3601, 3602):
+        ledger.decided_call(at)
+    judgement = ask("QL103", ledger, honest=True)
+    assert (judgement.verdict, judgement.metric) == ("WARN", 1.25)
+
+
+def test_a_limit_that_one_call_fills_has_no_room_to_keep(ask):
+    """One of one a second is no warning; a second call in that second is."""
+    limits = {"one": {"kind": "rolling_window", "limit": 1, "period": "1s"}}
+    assert ask("QL102", asking([0, 1, 2], limits), honest=True).verdict == "PASS"
+    assert ask("QL102", asking([0, 0.5], limits), honest=True).verdict == "WARN"

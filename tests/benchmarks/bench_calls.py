@@ -6,6 +6,10 @@ Interleaved in one process, so that both sides meet the same machine: five round
 
 Printed are the calls a second of both sides in each round, and the ratio of the medians; the target is at
 least 0.5. The way is: httpx, authentication, the in-memory transport, sandbox, quota, ledger.
+
+Then, for a provider with three limits and five headers about them: which share of such a call's time the
+engine and the rendering of the dialect take together. The target is at most a quarter. Each call's share is
+measured by itself, by a clock around the engine and one around the renderer, whose own cost counts with them.
 """
 
 from __future__ import annotations
@@ -16,8 +20,9 @@ import statistics
 import tempfile
 import time
 import tomllib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
@@ -32,6 +37,30 @@ from quotalab.sandbox.transport import MemoryTransport
 ROOT = Path(__file__).parents[2]
 ROUNDS, CALLS = 5, 4000
 TARGET = 0.5
+MOST_SHARE = 0.25
+OURS = {"where": "a benchmark", "confidence": "own"}
+TALKATIVE = {
+    "limits": {
+        "minute": {
+            "kind": "rolling_window",
+            "limit": 10**9,
+            "period": "1m",
+            "key": ["person"],
+            "source": OURS,
+        },
+        "daily": {"kind": "fixed_window", "limit": 10**9, "period": "1d", "source": OURS},
+        "bucket": {"kind": "token_bucket", "capacity": 10**9, "rate": "100/s", "source": OURS},
+    },
+    "dialect": {
+        "headers": [
+            {"name": "X-RateLimit-Limit", "value": "{minute.limit},{daily.limit}"},
+            {"name": "X-RateLimit-Usage", "value": "{minute.used},{daily.used}"},
+            {"name": "X-RateLimit-Remaining", "value": "{tightest.remaining}"},
+            {"name": "X-RateLimit-Reset", "value": "{daily.reset_epoch_s}"},
+            {"name": "RateLimit", "value": '"bucket";r={bucket.remaining};t={bucket.reset_s}'},
+        ]
+    },
+}
 
 
 class BearerAuth(httpx.Auth):
@@ -63,25 +92,31 @@ def calls_a_second(client: httpx.Client) -> float:
     return CALLS / (time.perf_counter() - began)
 
 
-def main() -> None:
-    """Measure and print."""
+def opened(folder: str, clock: RealClock, **laid: Any) -> tuple[Sandbox, LedgerWriter]:
+    """A sandbox of the default profile with tables laid over it, and its ledger."""
     path = ROOT / "profiles" / "providers" / "temporary-production.toml"
     provider = parse_provider(
-        tomllib.loads(path.read_text(encoding="utf-8")),
+        {**tomllib.loads(path.read_text(encoding="utf-8")), **laid},
         path.name,
-        settings=("latency.median=0s", "limits.hourly.limit=1000000000"),
+        settings=("latency.median=0s",) if laid else ("latency.median=0s", "limits.hourly.limit=1000000000"),
     )
+    ledger = LedgerWriter(Path(folder), clock.monotonic_ns)
+    sandbox = Sandbox(
+        provider,
+        clock=clock,
+        entropy=SeededEntropy(1),
+        ledger=ledger,
+        people=["p00001"],
+        issuer="https://provider.test",
+    )
+    return sandbox, ledger
+
+
+def main() -> None:
+    """Measure and print."""
     clock = RealClock()
     with tempfile.TemporaryDirectory() as folder:
-        ledger = LedgerWriter(Path(folder), clock.monotonic_ns)
-        sandbox = Sandbox(
-            provider,
-            clock=clock,
-            entropy=SeededEntropy(1),
-            ledger=ledger,
-            people=["p00001"],
-            issuer="https://provider.test",
-        )
+        sandbox, ledger = opened(folder, clock)
         auth = BearerAuth(granted(sandbox, clock))
         whole = httpx.Client(
             base_url=sandbox.issuer, auth=auth, transport=MemoryTransport(sandbox, clock), trust_env=False
@@ -100,6 +135,62 @@ def main() -> None:
         print(f"{name:>10}  {statistics.median(found):6.0f} calls/s   rounds: {rounds}")
     ratio = statistics.median(rates["quotalab"]) / statistics.median(rates["bare httpx"])
     print(f"{'ratio':>10}  {ratio:6.2f}   target: at least {TARGET}")
+    print_shares(clock)
+
+
+def print_shares(clock: RealClock) -> None:
+    """Which shares of a call's time quota and dialect take, where a provider has much to tell."""
+    with tempfile.TemporaryDirectory() as folder:
+        sandbox, ledger = opened(folder, clock, **TALKATIVE)
+        auth = BearerAuth(granted(sandbox, clock))
+        client = httpx.Client(
+            base_url=sandbox.issuer, auth=auth, transport=MemoryTransport(sandbox, clock), trust_env=False
+        )
+        calls_a_second(client)  # warm up
+        rates, engine_ns, dialect_ns = [], [], []
+        for _ in range(ROUNDS):
+            rates.append(calls_a_second(client))
+            engine, dialect = Stopwatch(), Stopwatch()
+            limits, renderer = sandbox._limits.engine, sandbox._renderer
+            decide, add_headers = limits.decide, renderer.add_headers
+            limits.decide = engine.around(decide)  # type: ignore[method-assign]
+            renderer.add_headers = dialect.around(add_headers)  # type: ignore[method-assign]
+            calls_a_second(client)
+            limits.decide, renderer.add_headers = decide, add_headers  # type: ignore[method-assign]
+            engine_ns.append(engine.mean_ns)
+            dialect_ns.append(dialect.mean_ns)
+        ledger.close()
+    call_ns = 1e9 / statistics.median(rates)
+    quota, told = statistics.median(engine_ns), statistics.median(dialect_ns)
+    print(f"with three limits and five headers a call takes {call_ns / 1000:.0f} us, of which")
+    for name, part in (("quota", quota), ("dialect", told), ("both", quota + told)):
+        print(f"{name:>10}  {part / 1000:6.1f} us  {part / call_ns:6.1%}")
+    print(f"{'target':>10}  at most {MOST_SHARE:.0%} for both")
+
+
+class Stopwatch:
+    """Adds up the time that calls of a function take."""
+
+    def __init__(self) -> None:
+        self._spent_ns = 0
+        self._times = 0
+
+    @property
+    def mean_ns(self) -> float:
+        """Nanoseconds a call."""
+        return self._spent_ns / self._times
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, with a clock around it."""
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            began = time.perf_counter_ns()
+            result = function(*arguments, **named)
+            self._spent_ns += time.perf_counter_ns() - began
+            self._times += 1
+            return result
+
+        return timed
 
 
 def granted(sandbox: Sandbox, clock: RealClock) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quotalab.errors import InputError
-from quotalab.frames import fixed_uses, largest_in_any_window, rolling_uses, use_curve
+from quotalab.frames import largest_in_any_window, use_curve
 
 # Few keys, few instants and short windows, so that ties and hits on a window's edge are common.
 ROWS = st.lists(
@@ -86,20 +86,8 @@ def test_an_axis_that_does_not_fit_is_taken_in_parts(keys):
     window = 2**62 - 10  # two keys do not fit together
     rng = np.random.default_rng(1)
     at, key = rng.integers(0, 5, 400), rng.integers(0, keys, 400)
-    cost = np.ones(400, dtype=np.int64)
     counts = np.bincount(key, minlength=keys).tolist()
     assert largest_in_any_window(at, key, window).largest.tolist() == counts
-    uses = rolling_uses(at, key, cost, np.ones(400, dtype=bool), window_ns=window, limit=10**6)
-    order = np.argsort(at, kind="stable")
-    assert uses.used.max() == max(counts) - 1
-    assert sorted(uses.used[order][key[order] == 0].tolist()) == list(range(counts[0]))
-    in_order, of_key = at[order], key[order]
-    for aligned in (True, False):
-        fixed = fixed_uses(
-            in_order, of_key, cost, cost > 0, window_ns=window, limit=10**6, clock_aligned=aligned
-        )
-        assert fixed.used[of_key == keys - 1].tolist() == list(range(counts[-1]))
-        assert set(fixed.opened_ns.tolist()) <= {0, *in_order.tolist()}
 
 
 def test_times_that_cannot_lie_on_one_axis_are_refused():
@@ -128,76 +116,6 @@ def test_nothing_has_no_peaks():
     """No rows, no peaks."""
     none = np.empty(0, dtype=np.int64)
     assert len(largest_in_any_window(none, none, 10).key) == 0
-
-
-def brute_rolling(rows, window, limit):
-    """(used, wait) of each row in order: a list per key, filtered anew for each row."""
-    found = []
-    charged = {}
-    for at, key, cost, admitted in rows:
-        inside = [(t, c) for t, c in charged.get(key, []) if at - window < t]
-        used = sum(c for _, c in inside)
-        wait = 0
-        if used + cost > limit:
-            wait = window if not inside else None
-            left = used
-            for t, c in inside:
-                left -= c
-                wait = t + window - at
-                if left + cost <= limit:
-                    break
-        found.append((used, wait))
-        if admitted and cost:
-            charged.setdefault(key, []).append((at, cost))
-    return found
-
-
-@settings(max_examples=300)
-@given(ROWS, WINDOWS, st.integers(1, 6))
-def test_rolling_use_and_wait_are_those_of_brute_force(rows, window, limit):
-    """Use before each row, and the exact wait of those that do not fit, are those of plain lists."""
-    rows = sorted(rows, key=lambda row: row[0])
-    at, key, cost, admitted = columns(rows)
-    uses = rolling_uses(at, key, cost, admitted, window_ns=window, limit=limit)
-    assert list(zip(uses.used.tolist(), uses.wait_ns.tolist(), strict=True)) == brute_rolling(
-        rows, window, limit
-    )
-
-
-def brute_fixed(rows, window, limit, aligned):
-    found = []
-    windows = {}
-    for at, key, cost, admitted in rows:
-        opened, used = windows.get(key, (None, 0))
-        if aligned and opened != at // window * window:
-            opened, used = at // window * window, 0
-        if not aligned and (opened is None or at >= opened + window):
-            opened, used = at, 0
-        found.append((used, opened + window - at if used + cost > limit else 0, opened))
-        if admitted:
-            windows[key] = (opened, used + cost)
-    return found
-
-
-@settings(max_examples=300)
-@given(ROWS, WINDOWS, st.integers(1, 6), st.booleans())
-def test_fixed_use_and_wait_are_those_of_brute_force(rows, window, limit, aligned):
-    """Fixed windows of either alignment: use, wait and start are those of one counter a key."""
-    rows = sorted(rows, key=lambda row: row[0])
-    at, key, cost, admitted = columns(rows)
-    uses = fixed_uses(at, key, cost, admitted, window_ns=window, limit=limit, clock_aligned=aligned)
-    found = list(zip(uses.used.tolist(), uses.wait_ns.tolist(), uses.opened_ns.tolist(), strict=True))
-    assert found == brute_fixed(rows, window, limit, aligned)
-
-
-def test_refused_calls_neither_open_a_window_nor_count():
-    """A first-call window begins at the first admitted call; refused ones before it leave no trace."""
-    at = np.array([0, 4, 9, 13, 14])
-    admitted = np.array([False, True, False, True, True])
-    ones = np.ones(5, dtype=np.int64)
-    uses = fixed_uses(at, ones * 0, ones, admitted, window_ns=10, limit=5, clock_aligned=False)
-    assert uses.opened_ns.tolist() == [0, 4, 4, 4, 14]
-    assert uses.used.tolist() == [0, 0, 1, 1, 0]
 
 
 @given(ROWS, WINDOWS)

@@ -46,7 +46,7 @@ def test_rows_come_back_as_they_were_written(writing):
         wanted = row._asdict() | {"seq": seq}
         wanted |= {name: list(wanted[name]) for name in ("keys", "charges", "remaining")}
         wanted["oauth"] = row.oauth._asdict() if row.oauth else None
-        got |= {name: got[name].value for name in ("sent", "at", "done")}
+        got |= {name: got[name].value for name in ("sent", "at", "answered", "done")}
         assert got == wanted
     (operation,) = tables.operations.to_pylist()
     assert operation["deadline"].value == START_NS + 9 + 10**9
@@ -223,7 +223,9 @@ def test_a_missing_table_is_named(writing):
     [
         (lambda table: table.drop_columns(["status"]), "it lacks the column 'status'"),
         (
-            lambda table: table.set_column(15, "status", pa.array(["two hundred"])),
+            lambda table: table.set_column(
+                table.schema.get_field_index("status"), "status", pa.array(["two hundred"])
+            ),
             "a column is of another type: ",
         ),
         (None, "is not a readable Parquet file: "),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pathlib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from quotalab.clock import ManualClock, SeededEntropy
 from quotalab.ledger import LedgerTables, LedgerWriter, read_ledger
 from quotalab.profiles.policy import parse_policy
 from quotalab.profiles.provider import parse_provider
+from quotalab.profiles.reading import merge
 from quotalab.reference import Calendar, build
 from quotalab.sandbox import Sandbox
 from quotalab.sandbox.transport import MemoryTransport
@@ -56,32 +59,54 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: pathlib.Path):
-    """Makes a `World` for a policy, with settings of the provider profile; no latency unless set."""
+    """Makes a `World` for a policy, with settings of the provider profile; no latency unless set.
+
+    `provider` is laid over the bundled profile's document; of its reference table `replaced` is set.
+    """
     opened: list[World] = []
 
-    def make(policy: str = "polite", *settings: str, **changed: object) -> World:
+    def make(
+        policy: str = "polite",
+        *settings: str,
+        provider: Mapping[str, Any] | None = None,
+        bundled: str = "temporary-production",
+        replaced: Mapping[str, Any] | None = None,
+        **changed: object,
+    ) -> World:
         clock, entropy = ManualClock(START_NS), SeededEntropy(1)
         folder, state = tmp_path / "ledger", tmp_path / "state"
         folder.mkdir()
         state.mkdir()
         ledger = LedgerWriter(folder, lambda: 0)
-        provider = parse_provider(
-            document("providers", "temporary-production"), "p.toml", settings=("latency.median=0s", *settings)
+        whole = merge(document("providers", bundled), provider or {})
+        whole["reference"].update(replaced or {})
+        parsed = parse_provider(
+            whole,
+            "p.toml",
+            settings=("latency.median=0s", "latency.work=0s", *settings),
         )
         sandbox = Sandbox(
-            provider,
+            parsed.for_people(2),
             clock=clock,
             entropy=entropy,
             ledger=ledger,
             people=["p00001", "p00002"],
             issuer="https://provider.test",
+            start_ns=START_NS,
         )
         transport = MemoryTransport(sandbox, clock)
         access = replace(sandbox.register(CALLBACK), transport=transport)
         rules = document("policies", policy)
         for table, values in changed.items():
             rules[table] = {**rules.get(table, {}), **values} if isinstance(values, dict) else values
-        app = build(access, parse_policy(rules, "policy.toml"), clock=clock, entropy=entropy, state=state)
+        app = build(
+            access,
+            parse_policy(rules, "policy.toml"),
+            parsed.reference,
+            clock=clock,
+            entropy=entropy,
+            state=state,
+        )
         opened.append(World(clock, sandbox, app, transport, ledger, folder, state))
         return opened[-1]
 

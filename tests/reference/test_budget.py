@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+
 import pytest
+from greenlet import getcurrent, greenlet
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quotalab.clock import ManualClock
 from quotalab.profiles import policy
+from quotalab.profiles.reference import Allowance
 from quotalab.reference import Declined
 from quotalab.reference.budget import Budget
 
 S = 1_000_000_000
 FOREVER = 2**62
+ANYBODY: Mapping[str, str] = {"person": "p00001"}
 
 
 def settings(**changed: object) -> policy.Budget:
-    """A budget of ten calls a minute, no margin, no reserve."""
+    """A budget without margin or reserve."""
     parts: dict[str, object] = {
         "enabled": True,
-        "calls": 10,
-        "period_ns": 60 * S,
+        "calls": 1,
+        "period_ns": 1,
         "margin": 0.0,
         "reserve": 0.0,
         "burst": 1,
@@ -29,16 +36,26 @@ def settings(**changed: object) -> policy.Budget:
     return policy.Budget(**{**parts, **changed})  # type: ignore[arg-type]
 
 
-def spend(budget: Budget, *, interactive: bool = True, deadline_ns: int = FOREVER) -> None:
+def budget_of(clock, *allowances: Allowance, **changed: object) -> Budget:
+    """A budget of ten calls a minute, or of the allowances given."""
+    return Budget(allowances or (Allowance(10, 60 * S),), settings(**changed), clock)
+
+
+def spend(
+    budget: Budget,
+    who: Mapping[str, str] = ANYBODY,
+    *,
+    interactive: bool = True,
+    deadline_ns: int = FOREVER,
+) -> None:
     """One call, answered in no time."""
-    budget.acquire(interactive=interactive, deadline_ns=deadline_ns)
-    budget.settle()
+    budget.settle(budget.acquire(who, interactive=interactive, deadline_ns=deadline_ns))
 
 
 def test_the_eleventh_call_waits_until_the_first_has_left_the_period() -> None:
     """A call counts until one period after its answer, to the nanosecond."""
     clock = ManualClock(0)
-    budget = Budget(settings(), clock)
+    budget = budget_of(clock)
     for _ in range(10):
         spend(budget)
         clock.jump(1 * S)
@@ -52,7 +69,7 @@ def test_the_eleventh_call_waits_until_the_first_has_left_the_period() -> None:
 def test_the_margin_is_never_used() -> None:
     """Of 100 calls a margin of 5 % leaves 95."""
     clock = ManualClock(0)
-    budget = Budget(settings(calls=100, margin=0.05), clock)
+    budget = budget_of(clock, Allowance(100, 60 * S), margin=0.05)
     for _ in range(95):
         spend(budget)
     with pytest.raises(Declined):
@@ -63,7 +80,7 @@ def test_the_margin_is_never_used() -> None:
 def test_who_cannot_be_served_before_the_deadline_is_declined_at_once() -> None:
     """There is no use in waiting for a wait that is too long; a wait that just fits is waited out."""
     clock = ManualClock(0)
-    budget = Budget(settings(calls=1), clock)
+    budget = budget_of(clock, Allowance(1, 60 * S))
     spend(budget)
     with pytest.raises(Declined):
         spend(budget, deadline_ns=60 * S - 1)
@@ -75,7 +92,7 @@ def test_who_cannot_be_served_before_the_deadline_is_declined_at_once() -> None:
 def test_background_calls_are_spread_evenly_after_their_burst() -> None:
     """Three at once, then one every sixth of the ten-call minute."""
     clock = ManualClock(0)
-    budget = Budget(settings(burst=3), clock)
+    budget = budget_of(clock, burst=3)
     at = []
     for _ in range(6):
         spend(budget, interactive=False)
@@ -86,7 +103,7 @@ def test_background_calls_are_spread_evenly_after_their_burst() -> None:
 def test_interactive_calls_get_the_reserve_that_background_calls_leave() -> None:
     """With a reserve of 40 % background work gets 6 of 10 calls, and 4 are left for people."""
     clock = ManualClock(0)
-    budget = Budget(settings(reserve=0.4, burst=100), clock)
+    budget = budget_of(clock, reserve=0.4, burst=100)
     for _ in range(6):
         spend(budget, interactive=False)
     with pytest.raises(Declined):
@@ -96,44 +113,254 @@ def test_interactive_calls_get_the_reserve_that_background_calls_leave() -> None
     assert clock.now_ns() == 0
 
 
-def test_nothing_goes_while_the_provider_said_to_wait() -> None:
-    """What one call is told holds for the whole app."""
+def test_a_call_on_its_way_counts() -> None:
+    """Room taken by a call that has no answer yet cannot be taken again."""
     clock = ManualClock(0)
-    budget = Budget(settings(), clock)
-    budget.close(90 * S)
+    budget = budget_of(clock, Allowance(1, 60 * S))
+    budget.acquire(ANYBODY, interactive=True, deadline_ns=FOREVER)
+    with pytest.raises(Declined):
+        budget.acquire(ANYBODY, interactive=True, deadline_ns=59 * S)
+
+
+# ---- several allowances
+
+
+def test_every_allowance_is_kept() -> None:
+    """Two in 10 s and three in a minute: the third call waits for the first rule, the fourth for the second."""
+    clock = ManualClock(0)
+    budget = budget_of(clock, Allowance(2, 10 * S), Allowance(3, 60 * S))
+    at = []
+    for _ in range(7):
+        spend(budget)
+        at.append(clock.now_ns() // S)
+    assert at == [0, 0, 10, 60, 60, 70, 120]
+
+
+def test_a_call_that_one_allowance_declines_is_taken_from_none() -> None:
+    """The daily allowance is spent; the one of the minute loses nothing by asking in vain."""
+    clock = ManualClock(0)
+    budget = budget_of(clock, Allowance(1, 10 * S), Allowance(1, 3600 * S, "person"))
+    spend(budget, {"person": "p1"})
+    clock.jump(10 * S)
+    with pytest.raises(Declined):
+        spend(budget, {"person": "p1"}, deadline_ns=60 * S)
+    spend(budget, {"person": "p2"})
+    assert clock.now_ns() == 10 * S
+
+
+def test_each_person_and_each_tenant_has_an_account_of_their_own() -> None:
+    """One call a minute for each person, two for each tenant, three for the app."""
+    clock = ManualClock(0)
+    budget = budget_of(
+        clock, Allowance(1, 60 * S, "person"), Allowance(2, 60 * S, "tenant"), Allowance(3, 60 * S)
+    )
+    soon = {"deadline_ns": 59 * S}
+    spend(budget, {"person": "p1", "tenant": "t1"}, **soon)
+    with pytest.raises(Declined):
+        spend(budget, {"person": "p1", "tenant": "t1"}, **soon)
+    spend(budget, {"person": "p2", "tenant": "t1"}, **soon)
+    with pytest.raises(Declined):
+        spend(budget, {"person": "p3", "tenant": "t1"}, **soon)
+    spend(budget, {"person": "p4", "tenant": "t2"}, **soon)
+    with pytest.raises(Declined):
+        spend(budget, {"person": "p5", "tenant": "t3"}, **soon)
+    assert clock.now_ns() == 0
+
+
+def test_an_allowance_of_a_tenant_is_not_asked_while_the_tenant_is_unknown() -> None:
+    """The call that asks for the tenant can belong to none yet."""
+    clock = ManualClock(0)
+    budget = budget_of(clock, Allowance(1, 60 * S, "tenant"))
+    for _ in range(3):
+        spend(budget)
+    assert clock.now_ns() == 0
+
+
+# ---- what the provider said
+
+
+def test_nothing_goes_while_the_provider_said_to_wait() -> None:
+    """What one call is told holds for the whole app, where the allowances are the app's."""
+    clock = ManualClock(0)
+    budget = budget_of(clock, Allowance(10, 60 * S), Allowance(100, 3600 * S))
+    budget.close({"person": "p1"}, 90 * S)
+    spend(budget, {"person": "p2"})
+    assert clock.now_ns() == 90 * S
+
+
+def test_one_persons_refusal_does_not_stop_the_others_where_people_have_allowances() -> None:
+    """The limit that refused was most likely the person's own."""
+    clock = ManualClock(0)
+    budget = budget_of(clock, Allowance(10, 60 * S, "person"), Allowance(100, 60 * S))
+    budget.close({"person": "p1"}, 90 * S)
+    spend(budget, {"person": "p2"})
+    assert clock.now_ns() == 0
+    spend(budget, {"person": "p1"})
+    assert clock.now_ns() == 90 * S
+
+
+def test_a_shorter_wait_does_not_shorten_a_longer_one() -> None:
+    """What was promised first still holds."""
+    clock = ManualClock(0)
+    budget = budget_of(clock)
+    budget.close(ANYBODY, 90 * S)
+    budget.close(ANYBODY, 10 * S)
     spend(budget)
     assert clock.now_ns() == 90 * S
 
 
-def test_a_call_on_its_way_counts() -> None:
-    """Room taken by a call that has no answer yet cannot be taken again."""
-    clock = ManualClock(0)
-    budget = Budget(settings(calls=1), clock)
-    budget.acquire(interactive=True, deadline_ns=FOREVER)
-    with pytest.raises(Declined):
-        budget.acquire(interactive=True, deadline_ns=59 * S)
+# ---- many at once
+
+
+class Cast:
+    """A clock for several greenlets: whoever is due first goes on; at one instant, in an order by lot."""
+
+    def __init__(self, seed: int) -> None:
+        self._now_ns = 0
+        self._due: list[tuple[int, float, int, greenlet]] = []
+        self._lot = random.Random(seed)
+        self._hub = getcurrent()
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def monotonic_ns(self) -> int:
+        return self._now_ns
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        self._put(self._now_ns + duration_ns, getcurrent())
+        self._hub.switch()
+
+    def at(self, at_ns: int, act: Callable[[], None]) -> None:
+        """Let somebody begin then."""
+        self._put(at_ns, greenlet(act))
+
+    def _put(self, at_ns: int, who: greenlet) -> None:
+        heappush(self._due, (at_ns, self._lot.random(), len(self._due), who))
+
+    def play(self) -> None:
+        """Until nobody has anything left to do."""
+        while self._due:
+            self._now_ns, _, _, who = heappop(self._due)
+            who.switch()
+
+
+calls_by = st.lists(
+    st.tuples(
+        st.booleans(),  # interactive
+        st.integers(0, 90),  # asked at, s
+        st.integers(0, 5),  # on its way there, s
+        st.integers(0, 5),  # and back
+        st.integers(1, 3),  # person
+    ),
+    max_size=40,
+)
+ALLOWANCES = st.lists(
+    st.builds(
+        Allowance,
+        st.integers(1, 8),
+        st.integers(1, 30).map(lambda s: s * S),
+        st.sampled_from(["app", "person", "tenant"]),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(ALLOWANCES, calls_by, st.integers(0, 2**32), st.sampled_from([0.0, 0.4]), st.integers(1, 5))
+def test_however_long_the_network_takes_no_window_of_any_allowance_holds_more_than_its_share(
+    allowances: list[Allowance],
+    calls: list[tuple[bool, int, int, int, int]],
+    seed: int,
+    margin: float,
+    burst: int,
+) -> None:
+    """Each call reaches the provider somewhere between being let go and being answered."""
+    cast = Cast(seed)
+    budget = Budget(allowances, settings(margin=margin, reserve=0.3, burst=burst), cast)
+    arrived: list[tuple[int, dict[str, str]]] = []
+
+    def caller(interactive: bool, there_s: int, back_s: int, person: int) -> Callable[[], None]:
+        who = {"person": f"p{person}", "tenant": f"t{person % 2}"}
+
+        def act() -> None:
+            accounts = budget.acquire(who, interactive=interactive, deadline_ns=FOREVER)
+            cast.sleep_ns(there_s * S)
+            arrived.append((cast.now_ns(), who))
+            cast.sleep_ns(back_s * S)
+            budget.settle(accounts)
+
+        return act
+
+    for interactive, at_s, there_s, back_s, person in calls:
+        cast.at(at_s * S, caller(interactive, there_s, back_s, person))
+    cast.play()
+    assert len(arrived) == len(calls)
+    for allowance in allowances:
+        share = max(1, int(allowance.calls * (1 - margin)))
+        for key in {who.get(allowance.per) for _, who in arrived}:
+            times = [at for at, who in arrived if who.get(allowance.per) == key]
+            for first in times:
+                assert sum(first <= at < first + allowance.period_ns for at in times) <= share
 
 
 @given(
-    calls=st.integers(1, 12),
-    traffic=st.lists(
-        st.tuples(st.booleans(), st.integers(0, 20 * S), st.integers(0, 5 * S), st.integers(0, 5 * S)),
-        max_size=80,
+    st.lists(
+        st.builds(Allowance, st.integers(1, 5), st.integers(1, 20).map(lambda s: s * S)),
+        min_size=1,
+        max_size=3,
     ),
+    calls_by,
+    st.integers(0, 2**32),
+    st.integers(1, 4),
 )
-def test_however_long_the_network_takes_the_provider_never_counts_more_than_the_budget(
-    calls: int, traffic: list[tuple[bool, int, int, int]]
+def test_nobody_is_overtaken(
+    allowances: list[Allowance],
+    calls: list[tuple[bool, int, int, int, int]],
+    seed: int,
+    burst: int,
 ) -> None:
-    """Each call reaches the provider somewhere between being let go and being answered."""
-    clock = ManualClock(0)
-    budget = Budget(settings(calls=calls, burst=5), clock)
-    arrived = []
-    for interactive, pause_ns, there_ns, back_ns in traffic:
-        clock.jump(pause_ns)
-        budget.acquire(interactive=interactive, deadline_ns=FOREVER)
-        clock.jump(there_ns)
-        arrived.append(clock.now_ns())
-        clock.jump(back_ns)
-        budget.settle()
-    for first in arrived:
-        assert sum(first <= at < first + 60 * S for at in arrived) <= calls
+    """Who asked first goes first, and what a person waits for goes before what nobody waits for."""
+    cast = Cast(seed)
+    budget = Budget(allowances, settings(reserve=0.3, burst=burst), cast)
+    log: list[tuple[str, int, int]] = []  # what, which call, when
+
+    def caller(i: int, interactive: bool, taking_s: int) -> Callable[[], None]:
+        def act() -> None:
+            log.append(("asks", i, cast.now_ns()))
+            accounts = budget.acquire(ANYBODY, interactive=interactive, deadline_ns=FOREVER)
+            log.append(("goes", i, cast.now_ns()))
+            cast.sleep_ns(taking_s * S)
+            budget.settle(accounts)
+
+        return act
+
+    for i, (interactive, at_s, there_s, back_s, _) in enumerate(calls):
+        cast.at(at_s * S, caller(i, interactive, there_s + back_s))
+    cast.play()
+    asked = {i: place for place, (what, i, _) in enumerate(log) if what == "asks"}
+    went = {i: (place, at) for place, (what, i, at) in enumerate(log) if what == "goes"}
+    for first in asked:
+        for second in asked:
+            rank = (not calls[first][0], asked[first])
+            if rank < (not calls[second][0], asked[second]) and asked[first] < went[second][0]:
+                assert went[first][1] <= went[second][1]
+
+
+def test_who_waits_for_an_account_of_their_own_keeps_no_room_from_others() -> None:
+    """Two calls of one person wait for that person's minute; the app's last room is another's meanwhile."""
+    cast = Cast(1)
+    budget = budget_of(cast, Allowance(1, 60 * S, "person"), Allowance(3, 60 * S))
+    went: list[tuple[str, int]] = []
+
+    def caller(person: str) -> Callable[[], None]:
+        def act() -> None:
+            spend(budget, {"person": person})
+            went.append((person, cast.now_ns() // S))
+
+        return act
+
+    for i, person in enumerate(["p1", "p1", "p1", "p2", "p3"]):
+        cast.at(i * S, caller(person))
+    cast.play()
+    assert went == [("p1", 0), ("p2", 3), ("p3", 4), ("p1", 60), ("p1", 120)]

@@ -100,6 +100,20 @@ def test_a_refusal_is_waited_out_as_promised_and_told_to_the_whole_app(world) ->
     assert statuses(w).count(("api", 429)) == 2
 
 
+def test_whoever_gives_up_still_tells_the_app_what_was_promised(world) -> None:
+    """One attempt only: the person gets an error, and the next person's call waits all the same."""
+    w = world("polite", "limits.hourly.limit=1", retry={"attempts": 1})
+    w.connect("p00001")
+    w.connect("p00002")
+    w.app.event("p00001", "1", FOREVER)
+    with pytest.raises(ProviderError, match="429"):
+        w.app.event("p00001", "2", FOREVER)
+    assert w.now_s() == 0.0
+    w.app.event("p00002", "1", FOREVER)
+    assert w.now_s() == 3600.0
+    assert statuses(w).count(("api", 429)) == 1
+
+
 def test_a_wait_beyond_the_deadline_fails_at_once(world) -> None:
     """The deadline is the person's, not the provider's."""
     w = world("obedient", "limits.hourly.limit=1")
@@ -144,20 +158,75 @@ def test_stale_first_does_not_wait_when_it_has_something(world) -> None:
     assert w.now_s() == 0.0
 
 
-def test_a_failed_write_is_not_repeated_but_a_refused_one_is(world) -> None:
+def answering(w, *answers: httpx.Response) -> list[float]:
+    """Let the API give these answers in turn; the returned list fills with when it was asked, in seconds."""
+    asked, left, original = [], list(answers), w.app._client.request
+
+    def request(method, address, **kwargs):
+        if address.endswith("/oauth/token"):
+            return original(method, address, **kwargs)
+        asked.append(w.now_s())
+        return left.pop(0)
+
+    w.app._client.request = request
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("first", "at"),
+    [
+        (httpx.Response(503), None),
+        (httpx.Response(503, headers={"Retry-After": "2"}), None),
+        (httpx.Response(429, headers={"Retry-After": "2"}), 2.0),
+        (httpx.Response(429), 1.0),
+    ],
+)
+def test_a_failed_write_is_not_repeated_but_a_refused_one_is(world, first, at) -> None:
     """After a failure nobody knows whether the work was done (RFC 9110, 9.2.2); a refusal did none."""
-    import httpx
-
-    from quotalab.reference.integration import Calendar
-
     w = world("polite", retry={"jitter": "none", "base": "1s"})
-    failed, refused = httpx.Response(503), httpx.Response(429, headers={"Retry-After": "2"})
-    wait = Calendar._wait_ns
-    assert wait(w.app, "POST", failed, 1) is None
-    assert wait(w.app, "GET", failed, 1) == 1 * S
-    assert wait(w.app, "GET", failed, 3) == 4 * S
-    assert wait(w.app, "GET", failed, 4) is None
-    assert wait(w.app, "POST", refused, 1) == 2 * S
+    w.connect()
+    asked = answering(w, first, httpx.Response(201, json={"id": "1"}))
+    if at is None:
+        with pytest.raises(ProviderError, match="503"):
+            w.app.add("p00001", "x", FOREVER)
+        assert asked == [0.0]
+    else:
+        w.app.add("p00001", "x", FOREVER)
+        assert asked == [0.0, at]
+
+
+def test_a_failed_read_is_repeated_with_growing_waits(world) -> None:
+    """After 1 and 2 seconds; Retry-After goes before the backoff, and what tells of limits does not."""
+    waits = ["x-reset: seconds", "Retry-After: seconds"]
+    w = world("polite", retry={"jitter": "none", "base": "1s"}, provider={"reference": {"waits": waits}})
+    w.connect()
+    limits_only = httpx.Response(502, headers={"x-reset": "1800"})
+    told = httpx.Response(503, headers={"Retry-After": "30", "x-reset": "1800"})
+    asked = answering(w, httpx.Response(500), limits_only, told, httpx.Response(503))
+    with pytest.raises(ProviderError, match="503"):
+        w.app.event("p00001", "1", FOREVER)
+    assert asked == [0.0, 1.0, 3.0, 33.0]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        httpx.Response(200, content=b"<html>"),
+        httpx.Response(200, content=b"[" * 200_000),
+        httpx.Response(200, json={"events": {"1": 2}}),
+        httpx.Response(302, headers={"Location": "https://elsewhere.test/"}, json={"events": [1]}),
+    ],
+)
+def test_what_is_no_list_of_events_is_an_error_and_no_data(world, broken) -> None:
+    """Whatever came, the app raises its own error and keeps what it had."""
+    w = world()
+    w.connect()
+    had = w.app.week("p00001", FOREVER).data
+    answering(w, broken, broken)
+    with pytest.raises(ProviderError):
+        w.app.export("p00001", FOREVER)
+    fetched = w.app.week("p00001", FOREVER)
+    assert (fetched.data, fetched.stale) == (had, True)
 
 
 def test_a_callback_with_a_state_of_nobody_is_refused(world) -> None:
@@ -212,16 +281,7 @@ def test_a_second_401_stands_however_fresh_the_token(world) -> None:
     """One renewal is tried; an API that refuses the new token too is not asked for ever."""
     w = world()
     w.connect()
-    asked, original = [], w.app._client.request
-
-    def refuse(method, address, **kwargs):
-        if address.endswith("/oauth/token"):  # renewing works: each token is a new one
-            return original(method, address, **kwargs)
-        assert len(asked) < 5
-        asked.append(address)
-        return httpx.Response(401)
-
-    w.app._client.request = refuse
+    asked = answering(w, httpx.Response(401), httpx.Response(401))
     with pytest.raises(ProviderError, match="401"):
         w.app.event("p00001", "1", FOREVER)
     assert len(asked) == 2

@@ -94,3 +94,38 @@ def test_what_a_client_sent_is_in_no_figure(hostile):
     """Only numbers, times and the profile's words are drawn."""
     for path in (hostile[0] / "figures").glob("*.svg"):
         assert "alert" not in path.read_text()
+
+
+def test_a_number_that_changes_is_drawn_as_steps(tmp_path):
+    """Ten, from the second hour on five: the line falls then."""
+    limits = {"ten": {"kind": "rolling_window", "limit": 10, "period": "1h"}}
+    change = {"after": "2h", "limits": {"ten": 5}, "why": "a test"}
+    ledger = LedgerBuilder(provider_document(limits, timetable=[change]), span_ns=4 * HOUR_NS)
+    ledger.decided_call(60)
+    frames = load(ledger.write(tmp_path / "run"))
+    ax = use_of_limit(frames, limit_uses(frames)[0], Figure().add_subplot())
+    assert ax.lines[1].get_xydata().tolist() == [[0, 10], [2, 5], [4, 5]]
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"kind": "token_bucket", "capacity": 2, "rate": "1/m"},
+        {"kind": "balance", "credits": 2, "period": "month", "zone": "Asia/Tokyo"},
+        {"kind": "concurrency", "limit": 1},
+        {"kind": "cardinality", "limit": 1, "of": "person"},
+        {"kind": "penalty", "statuses": [200, 429], "threshold": 1, "window": "9m", "block": "1m"},
+        {"kind": "opaque", "floor": 2, "ceiling": 2, "period": "1h", "counts": "fixed_window"},
+    ],
+)
+@pytest.mark.parametrize("calls", [1, 30])
+def test_each_kind_is_drawn_up_to_its_peak(tmp_path, limit, calls):
+    """No kind is drawn below its peak, or more than the last token above it."""
+    ledger = LedgerBuilder(provider_document({"l": limit}))
+    for i in range(calls):
+        ledger.decided_call(20 * i, person="ab"[i % 2], answered_ns=(20 * i + 30) * 10**9)
+    frames = load(ledger.write(tmp_path / "run"))
+    (use,) = limit_uses(frames)
+    ax = use_of_limit(frames, use, Figure().add_subplot())
+    assert use.peak_asked - 1 < ax.lines[0].get_xydata()[:, 1].max() <= use.peak_asked
+    assert len(draw_all(frames)) == 1 + (use.refused > 0)

@@ -95,19 +95,43 @@ def test_a_workspace_adds_rules_to_the_bundled_ones(workspace, tmp_path):
     assert verdict.verdict == "REVIEW"
 
 
-@pytest.mark.parametrize("kind", ["rolling_window", "fixed_window"])
-@pytest.mark.parametrize("align", ["clock", "first_call"])
-def test_every_kind_of_limit_makes_a_whole_report(workspace, tmp_path, kind, align):
-    """Several limits with keys of several parts, a minute's run: judged, drawn and written."""
+def test_every_kind_of_limit_makes_a_whole_report(workspace, tmp_path):
+    """One limit of each kind, and a timetable: judged without a fault, drawn and written."""
+    month = {"kind": "fixed_window", "limit": 50, "period": "month", "zone": "Europe/Oslo"}
     limits = {
-        "per minute / person": {"kind": kind, "limit": 3, "period": "1m", "key": ["person"], "align": align},
-        "über": {"kind": kind, "limit": 5, "period": "10s", "key": ["route", "ip"], "align": align},
+        "per-minute": {"kind": "rolling_window", "limit": 3, "period": "1m", "key": ["person"]},
+        "month": month,
+        "bucket": {"kind": "token_bucket", "capacity": 9, "rate": "1/2s", "key": ["route", "ip"]},
+        "at-once": {"kind": "concurrency", "limit": 2, "min_age": "1s"},
+        "credits": {"kind": "balance", "credits": 12, "cost": {"base": 2, "when": "after"}},
+        "people": {"kind": "cardinality", "limit": 2, "of": "person"},
+        "mistakes": {"kind": "penalty", "statuses": [403], "threshold": 1, "window": "9s", "block": "4s"},
+        "secret": {"kind": "opaque", "floor": 5, "ceiling": 9, "period": "20s", "counts": "fixed_window"},
     }
-    ledger = LedgerBuilder(provider_document(limits), span_ns=60 * 10**9)
-    for i in range(20):
-        ledger.decided_call(3 * i, person="ab"[i % 2])
+    change = {"after": "30s", "limits": {"per-minute": 1, "bucket": 20}, "why": "a test"}
+    document = provider_document(limits, timetable=[change])
+    ledger = LedgerBuilder(document, span_ns=60 * 10**9)
+    for i in range(40):
+        status = 403 if i % 5 == 4 else 200
+        ledger.decided_call(1.5 * i, person="abc"[i % 3], answered_ns=(3 * i + 8) * 5 * 10**8, status=status)
     folder = ledger.write(tmp_path / "run")
     verdict = judge_run(folder, workspace)
     assert verdict.faults == ()
-    names = {path.name for path in (folder / "figures").glob("*.svg")}
-    assert {"limit-1-per-minute-person.svg", "limit-2-ber.svg"} <= names
+    refusing = {use.limit.name for use in verdict.limits if use.refused}
+    assert refusing >= {"per-minute", "credits", "people"}
+    names = {path.stem for path in (folder / "figures").glob("limit-*.svg")}
+    kept = ["per-minute", "month", "bucket", "at-once", "credits", "people"]
+    assert names == {f"limit-{i}-{name}" for i, name in enumerate(kept, 1)}
+    rows = json.loads((folder / "verdict.json").read_text())["limits"]
+    assert {row["name"]: row["allows"] for row in rows} == {
+        "per-minute": "3 in 1 min",
+        "month": "50 in a calendar month by the clock of Europe/Oslo",
+        "bucket": "9, then 30 a minute",
+        "at-once": "2 at once, of those under way for 1 s",
+        "credits": "12 credits in all",
+        "people": "2 people",
+        "mistakes": "1 answer 403 in 9 s, then blocked for 4 s",
+        "secret": "7 in 20 s",
+    }
+    assert [row["period_s"] for row in rows if row["name"] in ("bucket", "at-once", "people")] == [None] * 3
+    assert next(row["limit_at_peak"] for row in rows if row["name"] == "per-minute") == 1

@@ -200,3 +200,15 @@ def test_in_real_time_the_measured_lag_is_forgiven(tmp_path):
         ledger.call(0, done_ns=SECOND // 10, refused_by="hourly", retry_after_s=60)
         ledger.call(at_ns=60 * SECOND - SECOND // 10)
         assert len(early_calls(load(ledger.write(tmp_path / clock)))) == number
+
+
+def test_a_refusal_that_no_wait_helps_promises_nothing(tmp_path):
+    """After a ban nothing is early: there is no promised end."""
+    ban = {"kind": "penalty", "statuses": [403], "threshold": 1, "window": "9s", "action": "ban"}
+    ledger = LedgerBuilder(provider_document({"ban": ban}))
+    for at in range(4):
+        ledger.decided_call(at, status=403, operation="op")
+    frames = load(ledger.write(tmp_path / "run"))
+    assert frames.calls["limit"].notna().tolist() == [False, False, True, True]
+    assert frames.calls["retry_after_ns"].isna().all()
+    assert len(early_calls(frames)) == 0

@@ -74,7 +74,9 @@ def test_the_document_has_the_fields_of_schema_1(frames):
             "period_s": 3600.0,
             "keys": 1,
             "worst_key": "app",
+            "allows": "100 in 1 h",
             "peak_asked": 1,
+            "limit_at_peak": 100,
             "peak_at": "2026-01-05T00:00:01Z",
             "utilisation": 0.01,
             "headroom": 0.99,
@@ -177,3 +179,31 @@ def test_judging_needs_nothing_of_the_acting_half():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_tightest_limit_is_one_that_needs_headroom(tmp_path):
+    """Taken seats are no tight limit, unless more were wanted than there are."""
+    people = {"kind": "cardinality", "limit": 2, "of": "person", "match": {"kinds": ["authorize"]}}
+    calls = {"kind": "rolling_window", "limit": 10, "period": "1h"}
+    ledger = LedgerBuilder(provider_document({"people": people, "calls": calls}))
+    for at, person in enumerate(["ann", "bob"]):
+        ledger.decided_call(at, kind="authorize", person=person, route=None)
+    ledger.decided_call(5)
+    assert judge(load(ledger.write(tmp_path / "taken")), []).tightest.limit.name == "calls"
+    ledger.decided_call(6, kind="authorize", person="cem", route=None)
+    verdict = judge(load(ledger.write(tmp_path / "wanted")), [])
+    assert verdict.tightest.limit.name == "people"
+    assert verdict.metrics["refused"] == 0
+
+
+def test_what_concerns_the_whole_ledger_is_a_fault_without_a_call(tmp_path):
+    """An undisclosed limit of which no event tells the number."""
+    limits = {"o": {"kind": "opaque", "floor": 1, "ceiling": 5, "period": "10s"}}
+    ledger = LedgerBuilder(provider_document(limits))
+    ledger.decided_call(0)
+    del ledger._rows[0]
+    (fault,) = judge(load(ledger.write(tmp_path / "run")), []).faults
+    assert (fault.calls, fault.message) == (
+        (),
+        "the ledger has no event that tells what was drawn for the limit 'o'",
+    )

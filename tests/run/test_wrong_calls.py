@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 GOOD_SCENARIO = """
 from locust import constant, task
 from quotalab.scenario import Person
@@ -109,6 +110,25 @@ def test_a_broken_scenario_or_app_gets_one_clear_line(
     assert ended.code == 2, ended.err
     assert told in ended.err
     assert "Traceback" not in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_provider_that_the_reference_integration_does_not_know_gets_one_clear_line(
+    call, tmp_path: Path
+) -> None:
+    """Without a [reference] table an app of one's own is needed; nothing is written."""
+    bundled = (ROOT / "profiles" / "providers" / "temporary-production.toml").read_text()
+    before, _, rest = bundled.partition("[reference]")
+    mine = before + "[variants" + rest.partition("[variants")[2]
+    root = tmp_path / "w"
+    root.mkdir()
+    workspace(root, **{"profiles/providers/mine.toml": mine})
+    ended = call("run", "overload", "--provider", "mine", "--out", str(tmp_path / "out"), cwd=root)
+    assert ended.code == 2
+    assert ended.err.strip() == (
+        "quotalab: the provider profile has no [reference] table, so the reference integration cannot call "
+        "its API; add one, or name an app of your own under [tool.quotalab.app]"
+    )
     assert not (tmp_path / "out").exists()
 
 

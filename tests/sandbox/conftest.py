@@ -19,7 +19,7 @@ import pytest
 from quotalab.browser import Browser
 from quotalab.clock import ManualClock, SeededEntropy
 from quotalab.ledger import LedgerTables, LedgerWriter, read_ledger
-from quotalab.profiles.provider import parse_provider
+from quotalab.profiles.provider import Provider, parse_provider
 from quotalab.sandbox import Access, Sandbox
 from quotalab.sandbox.transport import MemoryTransport
 
@@ -29,6 +29,8 @@ CALLBACK = "https://app.test/oauth/callback"
 VERIFIER = "a-verifier-of-43-characters-or-more-Zx9_~.-1"
 STATE = "xJ4-state_0123456789~abcdef"
 PEOPLE = [f"p{i + 1:05d}" for i in range(12)]
+PROVIDERS = ROOT / "profiles" / "providers"
+OURS = {"where": "a test", "confidence": "own"}
 
 
 class WsgiTransport(httpx.BaseTransport):
@@ -73,6 +75,8 @@ class World:
     folder: pathlib.Path
     http: httpx.Client
     transport: httpx.BaseTransport
+    provider: Provider
+    scope: str
     verifier: str = VERIFIER
     state: str = STATE
 
@@ -83,7 +87,7 @@ class World:
             "response_type": "code",
             "client_id": self.access.client_id,
             "redirect_uri": CALLBACK,
-            "scope": "events.read events.write",
+            "scope": self.scope or None,
             "state": self.state,
             "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
@@ -103,6 +107,11 @@ class World:
         return dict(
             parse_qsl(urlsplit(self.browser(person).visit(address, CALLBACK, {"decision": decision})).query)
         )
+
+    def authorize_error(self, **changed: str | None) -> str | None:
+        """The error that an authorization request is sent back with, before anybody has signed in."""
+        answer = self.http.get(f"/oauth/authorize?{self.query(**changed)}")
+        return dict(parse_qsl(urlsplit(answer.headers.get("location", "")).query)).get("error")
 
     def signed_in(self, person: str = "p00001") -> dict[str, str]:
         """Headers of a browser in which the person has signed in."""
@@ -145,11 +154,11 @@ class World:
     def call(
         self, token: str | None, path: str = "/events", method: str = "GET", **more: Any
     ) -> httpx.Response:
-        """Call the API."""
+        """Call the API; `path` comes after the profile's ``api_path``."""
         headers = {**more.pop("headers", {})}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        return self.http.request(method, f"/v1{path}", headers=headers, **more)
+        return self.http.request(method, self.provider.api_path + path, headers=headers, **more)
 
     def tables(self) -> LedgerTables:
         """What the ledger holds; nothing can be recorded after that."""
@@ -161,10 +170,14 @@ class World:
         """The rows of a table, times as nanoseconds since the start."""
         rows = getattr(self.tables(), table).to_pylist()
         for row in rows:
-            for name in ("sent", "at", "done"):
+            for name in ("sent", "at", "answered", "done"):
                 if name in row:
                     row[name] = row[name].value - START_NS
         return rows
+
+    def last(self) -> dict[str, Any]:
+        """The ledger's last call."""
+        return self.rows()[-1]
 
 
 @pytest.fixture(params=["memory", "wsgi"])
@@ -175,33 +188,39 @@ def face(request) -> str:
 
 @pytest.fixture
 def open_world(tmp_path):
-    """Makes a `World` from settings of the provider profile; no latency unless set."""
+    """Makes a `World` from settings of a provider profile, with tables laid over it; no latency unless set."""
     opened: list[World] = []
 
     def make(
-        *settings: str, face: str = "memory", seed: int = 1, variant: str | None = None, **laid: Any
+        *settings: str,
+        face: str = "memory",
+        seed: int = 1,
+        profile: str = "temporary-production",
+        variant: str | None = None,
+        issuer: str = "https://provider.test",
+        **laid: Any,
     ) -> World:
         clock = ManualClock(START_NS)
         folder = tmp_path / f"ledger-{len(opened)}"
         folder.mkdir()
         ledger = LedgerWriter(folder, lambda: 0)
-        path = ROOT / "profiles" / "providers" / "temporary-production.toml"
-        document = {**tomllib.loads(path.read_text(encoding="utf-8")), **laid}
+        document = {**tomllib.loads((PROVIDERS / f"{profile}.toml").read_text(encoding="utf-8")), **laid}
         provider = parse_provider(
             document, "p.toml", variant=variant, settings=("latency.median=0s", *settings)
         )
+        scope = provider.reference.scope if provider.reference is not None else ""
         sandbox = Sandbox(
             provider,
             clock=clock,
             entropy=SeededEntropy(seed),
             ledger=ledger,
             people=PEOPLE,
-            issuer="https://provider.test",
+            issuer=issuer,
         )
         transport = MemoryTransport(sandbox, clock) if face == "memory" else WsgiTransport(sandbox)
-        http = httpx.Client(transport=transport, base_url="https://provider.test")
+        http = httpx.Client(transport=transport, base_url=issuer)
         access = sandbox.register(CALLBACK)
-        opened.append(World(clock, sandbox, access, ledger, folder, http, transport))
+        opened.append(World(clock, sandbox, access, ledger, folder, http, transport, provider, scope))
         return opened[-1]
 
     yield make

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from quotalab.sandbox import api
+from quotalab.sandbox import items
 
 SECOND_NS = 10**9
 OURS = {"where": "a test", "confidence": "own"}
@@ -113,7 +113,7 @@ def test_what_is_created_can_be_read_and_listed(faced):
     """201 with Location and the item; the person's list has grown, and nobody else's."""
     token = faced.connect()["access_token"]
     made = faced.call(token, method="POST", json={"title": "Déjà vu", "id": "7", "nested": [1, {"a": None}]})
-    item = {"title": "Déjà vu", "id": "121", "nested": [1, {"a": None}]}
+    item = {"id": "121", "title": "Déjà vu", "duration_minutes": 15, "nested": [1, {"a": None}]}
     assert (made.status_code, made.headers["location"], made.json()) == (201, "/v1/events/121", item)
     assert faced.call(token, "/events/121").json() == item
     assert len(faced.call(token, "/events?page=3").json()["events"]) == 21
@@ -160,7 +160,7 @@ def test_no_depth_of_json_is_a_fault(world):
 
 def test_items_have_limits(world, monkeypatch):
     """An item of more than 4000 bytes is too large, and so are more items than a person may have."""
-    monkeypatch.setattr(api, "_MAX_ITEMS", 20)
+    monkeypatch.setattr(items, "MAX_ITEMS", 20)
     token = world.connect()["access_token"]
     assert world.call(token, method="POST", json={"a": "x" * 3900}).status_code == 201
     answer = world.call(token, method="POST", json={"a": "x" * 4000})

@@ -282,7 +282,7 @@ def test_the_eleventh_person_is_turned_away_and_the_first_ten_come_back(open_wor
 
 def test_who_only_looked_or_cancelled_takes_no_place(open_world):
     """A place is taken by consent."""
-    world = open_world("test_phase.max_people=1")
+    world = open_world("limits.people.limit=1", variant="few-users")
     world.authorize("p00001", decision="deny")
     world.http.get(f"/oauth/authorize?{world.query()}", headers=world.signed_in("p00002"))
     assert "code" in world.authorize("p00003")
@@ -297,7 +297,7 @@ def test_who_only_looked_or_cancelled_takes_no_place(open_world):
         "sandbox_session",
         ";;=;",
         "é=\x01",
-        "a" * 100_000,
+        "a" * 60_000,
     ],
 )
 def test_a_strange_cookie_is_nobodys(faced, cookie):

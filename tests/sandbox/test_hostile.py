@@ -192,14 +192,162 @@ def test_the_api_survives_anything(roomy, asked, query, body, authorization, mor
             send(roomy, method, "/v1/events", query, found, body)
 
 
+OURS = {"where": "a test", "confidence": "own"}
+PAGE = {"size": 3, "most": 9}
+SHOWN = {
+    **{
+        "items": "{items}",
+        "next": "{next_or_omitted}",
+        "url": "{next_url_or_omitted}",
+        "left": "{a.remaining}",
+    },
+    **{"reset": "{tightest.reset_iso}", "id": "{request_id}"},
+}
+RICH = {
+    "limits": {
+        "a": {"kind": "fixed_window", "limit": 10**9, "period": "1d", "source": OURS},
+        "object": {
+            **{
+                "kind": "rolling_window",
+                "limit": 5,
+                "period": "1h",
+                "key": ["tenant", "object"],
+                "source": OURS,
+            },
+            "cost": {"base": 0, "per_object": 1, "when": "refund"},
+        },
+        "ip": {
+            **{"kind": "token_bucket", "capacity": 5, "rate": "1/d", "key": ["ip", "route"], "source": OURS},
+            "match": {"callers": "anonymous"},
+        },
+        "wrong": {
+            **{"kind": "penalty", "threshold": 9, "window": "1h", "block": "1s", "source": OURS},
+            **{"statuses": [400, 404, 413], "action": "extend"},
+        },
+    },
+    "tenants": {"people": 2, "id": "T{n:02d}", "at": "header:X-Tenant"},
+    "collections": {
+        "things": {"initial": 5, "of": "tenant", "id": "T-{n:04x}", "item": {"a": "{id}", "b": 1}}
+    },
+    "dialect": {
+        "headers": [
+            {"name": "X-Path", "value": "{a.used}/{a.limit} {person} {tenant}"},
+            {"name": "X-Wait", "value": "{refusing.wait_http_date}", "on": "refusal"},
+        ]
+    },
+    "routes": [
+        {
+            **{"name": "list", "path": "/things", "answer": "list", "collection": "things", "body": SHOWN},
+            **{"object_at": "query:o", "page": {**PAGE, "style": "cursor", "size_at": "query:n"}},
+            "headers": [{"name": "Link", "value": "<{next_url}>"}],
+        },
+        {
+            **{"name": "graph", "path": "/graph", "method": "POST", "answer": "list", "collection": "things"},
+            "page": {**PAGE, "style": "offset", "at": "json:v.after", "size_at": "json:v.first"},
+            "object_at": "json:v.o",
+        },
+        {
+            **{"name": "read", "path": "/things/{id}", "answer": "read", "collection": "things"},
+            **{"object_at": "path:id", "headers": [{"name": "X-Id", "value": "{id} {item}"}]},
+        },
+        {
+            **{"name": "make", "path": "/{x}/things", "method": ["POST", "PUT"], "answer": "create"},
+            **{"collection": "things", "object_at": "form:o", "body": {"x": "{x}", "it": "{item}"}},
+        },
+        {
+            **{"name": "text", "path": "/text/{a}.{b}", "answer": "fixed", "content_type": "text/plain"},
+            **{"body": "{a}{b}{now_iso}", "headers": [{"name": "X-A", "value": "{a}"}]},
+        },
+    ],
+}
+json_values = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), st.sampled_from(VALUES)
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["v", "after", "first", "o", "a"]), inner),
+    ),
+    max_leaves=8,
+)
+bodies = st.one_of(
+    st.binary(max_size=60),
+    json_values.map(lambda value: json.dumps(value).encode()),
+    fields.map(lambda pairs: urlencode(pairs, errors="replace").encode()),
+    st.sampled_from([b'{"v":{"after":' + b"9" * 5000 + b"}}", b"[" * 5000, b'{"a":"\\ud800"}']),
+)
+queries = st.one_of(
+    latin,
+    st.lists(
+        st.tuples(
+            st.sampled_from(["cursor", "n", "o", "x", "page"]), st.one_of(values, st.just("YWZ0ZXI6Mw"))
+        ),
+        max_size=5,
+    ).map(lambda pairs: urlencode(pairs, errors="replace")),
+)
+paths = st.one_of(
+    st.sampled_from(["/things", "/graph", "/text/a.b", "/text/..", "/x/things", "/things/T-0001"]),
+    st.text(max_size=12).map(lambda text: f"/things/{text}"),
+    st.text(max_size=12).map(lambda text: f"/text/{text}.{text}"),
+    st.text(max_size=12).map(lambda text: f"/{text}/things"),
+)
+tenants = st.one_of(st.none(), st.sampled_from(["T01", "T02"]), latin)
+kinds = st.sampled_from(["application/x-www-form-urlencoded", "application/json", ""])
+
+
+@pytest.fixture
+def rich(open_world):
+    """A provider that has a little of everything, for all examples of a test."""
+    return open_world("oauth.access_token_lifetime=never", **RICH)
+
+
+@FUZZ
+@given(
+    paths, st.sampled_from(["GET", "POST", "PUT"]), queries, bodies, tenants, kinds, headers, st.booleans()
+)
+def test_a_rich_provider_survives_anything(rich, path, method, query, body, tenant, kind, more, known):
+    """Pages, cursors, sizes, ids, objects, tenants and bodies of all kinds; by people and by nobody."""
+    store = rich.sandbox._store
+    token = next(iter(store.access), None) or rich.connect()["access_token"]
+    found = [("authorization", f"Bearer {token}")] if known else []
+    if tenant is not None:
+        found.append(("x-tenant", tenant))
+    rich.clock.jump(10**9)
+    send(rich, method, f"/v1{path}", query, [*found, ("content-type", kind), *more], body)
+
+
 @pytest.mark.parametrize("path", ["/v1/events", "/oauth/token", "/oauth/authorize", "/oauth/login", "/x"])
 def test_a_body_beyond_the_limit_is_too_large(faced, path):
     """413 for a byte more than a million, recorded as the kind of call that it is; a million is read."""
-    assert faced.http.post(path, content=b"x" * (MAX_BODY_BYTES + 1)).status_code == 413
-    assert faced.http.post(path, content=b"x" * MAX_BODY_BYTES).status_code != 413
-    first, second = faced.rows()
+    good = {"Authorization": f"Bearer {faced.connect()['access_token']}"} if "oauth" not in path else {}
+    answer = faced.http.post(path, content=b"x" * (MAX_BODY_BYTES + 1), headers=good)
+    assert (answer.status_code, answer.json()) == (
+        413,
+        {"error": "too_large", "message": "The body is too large."},
+    )
+    assert faced.http.post(path, content=b"x" * MAX_BODY_BYTES, headers=good).status_code != 413
+    first, second = faced.rows()[-2:]
     assert (first["error"], first["status"]) == ("too_large", 413)
     assert (first["kind"], first["actor"]) == (second["kind"], second["actor"])
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/oauth/token", "/oauth/authorize", "/x"])
+def test_headers_beyond_the_limits_are_a_bad_request(faced, path):
+    """400 for more than 200 headers or 64 KB of them, in the provider's own shape; the call is counted."""
+    good = [("Authorization", f"Bearer {faced.connect()['access_token']}")]
+    for more in ([(f"X-{i}", "v") for i in range(201)], [("User-Agent", "a " * 33_000)]):
+        answer = faced.http.get(path, headers=good + more)
+        assert (answer.status_code, answer.json()) == (
+            400,
+            {
+                "error": "invalid_request",
+                "message": "The headers are too large, or there are too many.",
+            },
+        )
+    assert faced.http.get(path, headers=good + [(f"X-{i}", "v") for i in range(150)]).status_code != 413
+    row = faced.rows()[-2]
+    assert (row["error"], row["status"]) == ("invalid_request", 400)
+    assert row["charges"] == ([] if "oauth" in path else [("hourly", 1)])
 
 
 def test_headers_of_all_sizes_are_recorded_in_bounds(faced, monkeypatch):

@@ -53,6 +53,9 @@ def test_every_column_of_a_small_scenario(open_world):
         "idempotency_key": None,
         "scopes_needed": None,
         "oauth": None,
+        "object": None,
+        "objects": 0,
+        "objects_asked": 0,
     }
     asked = {
         **NO_FACTS,
@@ -73,6 +76,7 @@ def test_every_column_of_a_small_scenario(open_world):
         "route": "list_events",
         "token": mark(tokens["access_token"]),
         "cost": 1,
+        "tenant": "tenant-1",
         "keys": [("hourly", "app-1")],
         "remaining": [("hourly", 0)],
         "scopes_needed": "events.read",
@@ -129,7 +133,7 @@ def test_every_column_of_a_small_scenario(open_world):
     seqs = [0, 1, 2, 4, 5, 6, 7, 8]  # consent-given is 3
     for row, want, at, seq in zip(rows, wanted, times, seqs, strict=True):
         rest = {name: row.pop(name) for name in ("target", "bytes", "request_headers", "response_headers")}
-        assert row == {**want, "seq": seq, "sent": at, "at": at, "done": at}
+        assert row == {**want, "seq": seq, "sent": at, "at": at, "answered": at, "done": at}
         assert len(rest["target"]) == 18
         assert json.loads(rest["response_headers"])["content-type"]
         row.update(rest)

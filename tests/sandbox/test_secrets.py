@@ -99,6 +99,47 @@ def test_no_secret_is_written_wherever_the_client_puts_it(open_world, face, capl
     assert [record.getMessage() for record in caplog.records if record.name != "httpx"] == []
 
 
+def test_no_secret_is_written_as_object_tenant_or_page(open_world, face):
+    """Where a profile reads parameters: what stands there is known by its mark, or not at all."""
+    ours = {"where": "a test", "confidence": "own"}
+    route = {
+        **{"name": "list", "path": "/{x}/things", "method": ["GET", "POST"], "answer": "list"},
+        **{"collection": "things", "object_at": "query:o"},
+        "page": {"style": "cursor", "at": "json:cursor", "size_at": "form:n"},
+        "headers": [{"name": "Link", "value": "<{next_url}>; {x}"}],
+    }
+    world = open_world(
+        face=face,
+        limits={
+            "o": {
+                "kind": "rolling_window",
+                "limit": 9,
+                "period": "1h",
+                "key": ["object", "tenant"],
+                "source": ours,
+            },
+            "app": {"kind": "fixed_window", "limit": 10**6, "period": "1h", "source": ours},
+        },
+        tenants={"at": "header:X-Tenant"},
+        collections={"things": {"initial": 500}},
+        routes=[route],
+    )
+    secrets = [world.connect()["access_token"], world.access.client_secret]
+    for secret in secrets:
+        for form in encodings(secret):
+            for tenant in ("tenant-1", form):
+                headers = {"Authorization": f"Bearer {secrets[0]}", "X-Tenant": tenant}
+                address = f"/v1/{quote(form, safe='')}/things?o={quote(form, safe='')}&x={form}"
+                world.http.post(address, json={"cursor": form}, headers=headers)
+                world.http.post(address, data={"n": form}, headers=headers)
+                world.http.get(address, headers=headers)
+    assert world.sandbox.faults == []
+    written = everything(world).lower()
+    for secret in secrets:
+        for form in encodings(secret):
+            assert form.lower().encode() not in written
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -292,3 +292,68 @@ def test_what_has_expired_is_forgotten(open_world):
     store = world.sandbox._store
     world.connect()
     assert (len(store.codes), len(store.access), len(store.refresh)) == (1, 1, 1)
+
+
+def test_what_never_expires_says_no_lifetime(open_world, face):
+    """`"never"`: no expires_in (RFC 6749, 5.1: recommended only), and good after years; as for refresh tokens."""
+    world = open_world(
+        "oauth.access_token_lifetime=never",
+        "oauth.refresh_token_lifetime=never",
+        "oauth.refresh_rotation=none",
+        face=face,
+    )
+    tokens = world.connect()
+    assert sorted(tokens) == ["access_token", "refresh_token", "scope", "token_type"]
+    world.clock.jump(50 * 365 * 86_400 * SECOND_NS)
+    assert world.call(tokens["access_token"]).status_code == 200
+    assert sorted(world.refresh(tokens["refresh_token"]).json()) == ["access_token", "scope", "token_type"]
+
+
+COMMA = 'oauth.scope_delimiter=","'
+
+
+def test_scopes_may_have_commas_between_them(open_world, face):
+    """Strava's and Slack's way: in the request, in the redirect, in the token answer; the ledger has spaces."""
+    world = open_world(COMMA, face=face)
+    back = world.authorize(scope="events.read,events.write")
+    assert back["scope"] == "events.read,events.write"
+    tokens = world.redeem(back["code"]).json()
+    assert tokens["scope"] == "events.read,events.write"
+    assert world.call(tokens["access_token"], method="POST", json={}).status_code == 201
+    less = world.refresh(tokens["refresh_token"], scope="events.read").json()
+    assert less["scope"] == "events.read"
+    assert world.call(less["access_token"], method="POST", json={}).status_code == 403
+    more = world.refresh(less["refresh_token"], scope="events.read,calendar.admin")
+    refused(more, "invalid_scope")
+    facts = [row["oauth"] for row in world.rows() if row["oauth"] is not None]
+    assert {row["scopes_asked"] for row in facts} == {
+        *("events.read events.write", "events.read", None, "events.read calendar.admin"),
+    }
+    assert {row["scopes_granted"] for row in facts} == {"events.read events.write", "events.read", None}
+
+
+def test_a_scope_that_is_unknown_is_refused_with_commas_too(open_world):
+    """Each of them is looked at."""
+    world = open_world(COMMA)
+    for scope in ("events.read,x", "x", ",", "calendar.admin,events.read"):
+        assert world.authorize_error(scope=scope) == "invalid_scope"
+
+
+def test_a_provider_may_have_no_scopes(open_world, face):
+    """Notion's way: none is asked for, none is told, and the token opens every route."""
+    routes = [{"name": "r", "path": "/r", "answer": "fixed"}]
+    reference = {
+        "list": {"path": "/r", "items_at": ""},
+        "read": {"path": "/r"},
+        "create": {"path": "/r"},
+    }
+    world = open_world(face=face, scopes={}, test_phase={}, routes=routes, reference=reference)
+    back = world.authorize()
+    assert sorted(back) == ["code", "state"]
+    tokens = world.redeem(back["code"]).json()
+    assert sorted(tokens) == ["access_token", "expires_in", "refresh_token", "token_type"]
+    assert world.call(tokens["access_token"], "/r").status_code == 200
+    assert "scope" not in world.refresh(tokens["refresh_token"]).json()
+    assert world.authorize_error(scope="x") == "invalid_scope"
+    page = world.http.get(f"/oauth/authorize?{world.query()}", headers=world.signed_in())
+    assert "It asks to:" not in page.text

@@ -6,27 +6,17 @@ Nothing here knows the engine that enforced the limits: what is counted here is 
 from quotalab.frames.agreement import Disagreement, disagreements
 from quotalab.frames.limits import LimitUse, limit_uses, window_rows
 from quotalab.frames.loading import Frames, load
-from quotalab.frames.windows import (
-    Peaks,
-    Uses,
-    fixed_uses,
-    largest_in_any_window,
-    rolling_uses,
-    use_curve,
-)
+from quotalab.frames.windows import Peaks, largest_in_any_window, use_curve
 
 __all__ = [
     "Disagreement",
     "Frames",
     "LimitUse",
     "Peaks",
-    "Uses",
     "disagreements",
-    "fixed_uses",
     "largest_in_any_window",
     "limit_uses",
     "load",
-    "rolling_uses",
     "use_curve",
     "window_rows",
 ]

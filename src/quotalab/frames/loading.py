@@ -1,20 +1,23 @@
 """From a run folder to DataFrames: one row a call, an operation or an event.
 
-**Times** are int64 nanoseconds since 1970 UTC, under the ledger's own names (`sent`, `at`, `done`, `planned`,
-`started`, `ended`, `deadline`): exact to compare and to subtract, where floats are not.
+**Times** are int64 nanoseconds since 1970 UTC, under the ledger's own names (`sent`, `at`, `answered`,
+`done`, `planned`, `started`, `ended`, `deadline`): exact to compare and to subtract, where floats are not.
 **Texts** are categoricals; a missing one is NaN, and has the code -1.
 
 `calls`, in order of `seq`, indexed from 0:
 
 ===================  ===========  ====================================================================
 seq                  int64        order of arrival over all tables
-sent, at, done       int64        ns: left its sender, was decided, its answer reached the sender
+sent, at             int64        ns: left its sender, was decided
+answered, done       int64        ns: its answer left the sandbox, and reached the sender
 kind, actor, ...     category     every column of text of the ledger's schema, headers left out
 status               int16
 cost, bytes          int64
+objects              int64        that the answer returns
+objects_asked        int64        that the request wanted at most
 retry_after_ns       Int64        ns, promised, counted from `at`; <NA>: nothing was promised
 key:LIMIT            category     what the limit counted the call under; NaN: the limit was not asked
-charge:LIMIT         Int64        what was charged; <NA>: nothing, as when it was refused
+charge:LIMIT         Int64        what was charged in the end; <NA>: nothing, as when a refusal is free
 remaining:LIMIT      Int64        what the sandbox said was left after the call; <NA>: not asked
 oauth:FIELD          category     the fields of the schema's `oauth` struct
 ===================  ===========  ====================================================================
@@ -27,8 +30,9 @@ error category. `events`: seq int64; at int64 ns; what, who category; details st
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,10 +63,13 @@ class Frames:
     operations: pd.DataFrame
     events: pd.DataFrame
     provider: Provider
+    """With the numbers that formulas gave for the run's people, and those drawn for opaque limits."""
     run: RunDescription
     torn: bool
     """Whether a stream of the ledger was cut off."""
     limit_names: tuple[str, ...]
+    undrawn: tuple[str, ...] = ()
+    """Opaque limits whose number the ledger does not tell; `provider` has their floor in its place."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """`inputs/rules.json`."""
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -112,6 +119,8 @@ def load(folder: Path) -> Frames:
 def _frames(
     tables: LedgerTables, provider: Provider, run: RunDescription, settings: Mapping[str, Any], folder: Path
 ) -> Frames:
+    events = _frame(tables.events, folder / "events")
+    provider, undrawn = _with_drawn(provider.for_people(run.users), events)
     names = [limit.name for limit in provider.limits]
     calls: dict[str, Any] = {}
     for column in tables.calls.schema.names:
@@ -129,13 +138,30 @@ def _frames(
     return Frames(
         calls=pd.DataFrame(calls, copy=False),
         operations=_frame(tables.operations, folder / "operations"),
-        events=_frame(tables.events, folder / "events"),
+        events=events,
         provider=provider,
         run=run,
         torn=tables.torn,
         limit_names=tuple(names),
+        undrawn=undrawn,
         settings=settings,
     )
+
+
+def _with_drawn(provider: Provider, events: pd.DataFrame) -> tuple[Provider, tuple[str, ...]]:
+    """The provider with what was drawn for its opaque limits, and the names of those without."""
+    drawn: dict[str, int] = {}
+    for details in events["details"][events["what"] == "limit-drawn"]:
+        told = json.loads(details)
+        if isinstance(told.get("limit"), str) and isinstance(told.get("number"), int):
+            drawn.setdefault(told["limit"], told["number"])
+    known = {name: number for name, number in drawn.items() if number >= 1}
+    limits = tuple(
+        limit.drawn(known.get(limit.name, limit.floor)) if limit.kind == "opaque" else limit
+        for limit in provider.limits
+    )
+    undrawn = (limit.name for limit in limits if limit.kind == "opaque" and limit.name not in known)
+    return replace(provider, limits=limits), tuple(undrawn)
 
 
 def _frame(table: pa.Table, where: Path) -> pd.DataFrame:

@@ -8,7 +8,8 @@
     frames = load(ledger.write(tmp_path / "run"))
 
 What is not said gets a plain value: an API call by one app and one person, admitted, that takes no time.
-Keys, charges and what remains are worked out from the profile by the plainest means there are, call by call.
+Keys, charges and what remains are worked out from the profile by the plainest means there are, call by call:
+see `quotalab.frames.plain`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from quotalab.frames.plain import NEVER, Plain, PlainCall
 from quotalab.ledger import Call, Event, LedgerWriter, Operation, RunDescription, RunFolder
-from quotalab.profiles.provider import Limit, Provider, parse_provider
+from quotalab.profiles.provider import Provider, parse_provider
 
 __all__ = ["START_NS", "LedgerBuilder", "provider_document"]
 
@@ -29,9 +31,17 @@ _SECOND_NS = 1_000_000_000
 
 
 def provider_document(
-    limits: Mapping[str, Mapping[str, Any]] | None = None, **approval: Any
+    limits: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    routes: Mapping[str, Sequence[str]] | None = None,
+    refusal: Mapping[str, Any] | None = None,
+    timetable: Sequence[Mapping[str, Any]] = (),
+    **approval: Any,
 ) -> dict[str, Any]:
-    """A small provider profile: `limits` (by default one of 100 an hour for the app), `[approval]` keys."""
+    """A small provider profile: `limits` (by default one of 100 an hour for the app), `[approval]` keys.
+
+    `routes` are names with their tags; a limit that names no source has that of a test.
+    """
     source = {"where": "a test", "confidence": "own"}
     limits = limits or {"hourly": {"kind": "rolling_window", "limit": 100, "period": "1h", "key": ["app"]}}
     return {
@@ -40,20 +50,43 @@ def provider_document(
         "title": "A small provider",
         "oauth": {"access_token_lifetime": "1h", "refresh_token_lifetime": "30d"},
         "limits": {name: {"source": source, **limit} for name, limit in limits.items()},
+        "timetable": list(timetable),
+        "refusal": dict(refusal or {}),
+        "routes": [
+            {"name": name, "path": f"/{name}", "answer": "fixed", "tags": list(tags)}
+            for name, tags in (routes or {}).items()
+        ],
         "approval": approval,
     }
 
 
 class LedgerBuilder:
-    """Gathers calls, operations and events, and writes them as a run folder. Times count from `START_NS`."""
+    """Gathers calls, operations and events, and writes them as a run folder. Times count from `START_NS`.
 
-    def __init__(self, document: Mapping[str, Any] | None = None, **run: Any) -> None:
+    The numbers of opaque limits are `drawn`, by default from the middle of what they may be; an event tells.
+    """
+
+    def __init__(
+        self,
+        document: Mapping[str, Any] | None = None,
+        *,
+        drawn: Mapping[str, int] | None = None,
+        **run: Any,
+    ) -> None:
         self.document = dict(document or provider_document())
-        self.provider: Provider = parse_provider(self.document, "a test")
+        self.provider: Provider = parse_provider(self.document, "a test").for_people(run.get("users", 1))
         self.run = run
         self._rows: list[Call | Operation | Event] = []
-        self._charged: dict[tuple[str, str], list[tuple[int, int]]] = {}
-        self._open: dict[tuple[str, str], int] = {}
+        numbers = {
+            limit.name: (drawn or {}).get(limit.name, (limit.floor + limit.ceiling) // 2)
+            for limit in self.provider.limits
+            if limit.kind == "opaque"
+        }
+        for name, number in numbers.items():
+            self.event(0, "limit-drawn", limit=name, number=number)
+        limits = [limit.drawn(numbers.get(limit.name, limit.limit)) for limit in self.provider.limits]
+        self._tags = {route.name: route.tags for route in self.provider.routes}
+        self._plain = Plain(limits, run.get("start_ns", START_NS))
 
     def call(
         self,
@@ -61,66 +94,53 @@ class LedgerBuilder:
         *,
         at_ns: int | None = None,
         sent_ns: int | None = None,
+        answered_ns: int | None = None,
         done_ns: int | None = None,
         refused_by: str | None = None,
-        retry_after_s: int | None = None,
+        retry_after_s: float | None = None,
         asked: bool = True,
+        known: bool = True,
         status: int | None = None,
         person: str | None = "ann",
-        client_id: str = "app",
+        client_id: str | None = "app",
         **columns: Any,
     ) -> int:
         """Append a call; returns its `seq`. Calls must be appended in order of their time.
 
-        `at_ns`, `sent_ns` and `done_ns` count from `START_NS`, as `at_s` does. A call that was not `asked` of
-        the limits (answered 401 before) has no keys. `columns` are those of `quotalab.ledger.Call`.
+        `at_ns`, `sent_ns`, `answered_ns` and `done_ns` count from `START_NS`, as `at_s` does; what is not
+        said happens at once. A call that was not `asked` of the limits (answered 401 before) has no keys; one
+        that is not `known` came without a valid token. `columns` are those of `quotalab.ledger.Call`.
         """
         if at_ns is None:
             at_ns = round((at_s or 0) * _SECOND_NS)
-        at_ns += START_NS
-        kind = columns.get("kind", "api")
-        cost = columns.get("cost", 1)
-        values = {
-            "app": client_id,
-            "person": person or "",
-            "token": columns.get("token", "t1"),
-            "ip": columns.get("ip", "10.0.0.1"),
-            "route": columns.get("route", "list_events") or "unknown",
-        }
-        keys, charges, remaining = [], [], []
-        if asked and kind == "api":
-            for limit in self.provider.limits:
-                key = "|".join(values[part] for part in limit.key)
-                keys.append((limit.name, key))
-                if refused_by is None:
-                    self._charge(limit, key, at_ns, cost)
-                    charges.append((limit.name, cost))
-                remaining.append((limit.name, limit.limit - self._used(limit, key, at_ns)))
-        if status is None:
-            status = 200 if refused_by is None else self.provider.refusal.status
-        row = {
-            "sent": at_ns if sent_ns is None else START_NS + sent_ns,
-            "at": at_ns,
-            "done": at_ns if done_ns is None else START_NS + done_ns,
-            "kind": kind,
+        row: dict[str, Any] = {
+            "sent": START_NS + (at_ns if sent_ns is None else sent_ns),
+            "at": START_NS + at_ns,
+            "answered": START_NS + (at_ns if answered_ns is None else answered_ns),
+            "done": START_NS + max(at_ns if done_ns is None else done_ns, answered_ns or 0),
+            "kind": "api",
             "actor": "app",
-            "client_id": client_id,
-            "person": person,
+            "client_id": client_id if known else None,
+            "person": person if known else None,
             "tenant": None,
             "ip": "10.0.0.1",
-            "token": "t1",
+            "token": "t1" if known else None,
+            "token_state": None,
             "method": "GET",
             "route": "list_events",
+            "object": None,
             "path": "/events",
             "target": "target",
             "status": status,
             "error": None,
-            "cost": cost if keys else 0,
+            "cost": 0,
+            "objects": 0,
+            "objects_asked": 0,
             "limit": refused_by,
-            "retry_after_ns": None if retry_after_s is None else retry_after_s * _SECOND_NS,
-            "keys": tuple(keys),
-            "charges": tuple(charges),
-            "remaining": tuple(remaining),
+            "retry_after_ns": None if retry_after_s is None else round(retry_after_s * _SECOND_NS),
+            "keys": (),
+            "charges": (),
+            "remaining": (),
             "operation": None,
             "request_id": None,
             "idempotency_key": None,
@@ -130,30 +150,82 @@ class LedgerBuilder:
             "request_headers": "{}",
             "response_headers": "{}",
             "bytes": 2,
+            **columns,
         }
+        if row["status"] is None:
+            row["status"] = 200 if known else 401
+            if refused_by is not None:
+                row["status"] = self.provider.dialect.refusal(refused_by).status
+        if row["kind"] == "api" and row["token_state"] is None:
+            row["token_state"] = "none" if not known else "valid" if asked else "expired"
+        if row["kind"] == "api" and refused_by is None and row["error"] is None and not (asked and known):
+            row["error"] = "unauthorized"
+        if asked:
+            self._decide(row, known)
         return self._append(Call(**{**row, **columns}))
 
+    def _decide(self, row: dict[str, Any], known: bool) -> None:
+        """Fill in what the limits make of a call, whether or not they were right to admit or refuse it."""
+        call = self._plain_call(row, known)
+        charges, remaining = self._plain.take(call, self._plain.waits(call), row["limit"] is not None)
+        self._plain.answer(call, row["status"], row["limit"])
+        row["cost"] = self._plain.cost(call)
+        row["keys"] = tuple((limit.name, key) for limit, key in self._plain.asked(call))
+        row["charges"], row["remaining"] = tuple(charges.items()), tuple(remaining.items())
+
+    def _plain_call(self, row: Mapping[str, Any], known: bool) -> PlainCall:
+        return PlainCall(
+            at_ns=row["at"],
+            answered_ns=row["answered"],
+            kind=row["kind"],
+            method=row["method"],
+            route=row["route"],
+            tags=self._tags.get(row["route"], ()),
+            known=known,
+            values={
+                "app": row["client_id"],
+                "person": row["person"],
+                "tenant": row["tenant"],
+                "token": row["token"],
+                "ip": row["ip"],
+                "route": row["route"],
+                "object": row["object"],
+                "refresh_token": row["oauth"].issued_refresh_token if row["oauth"] is not None else None,
+            },
+            objects=row["objects"],
+            objects_asked=row["objects_asked"],
+        )
+
     def decided_call(self, at_s: float | None = None, *, at_ns: int | None = None, **columns: Any) -> int:
-        """Append a call that is admitted or refused as the profile's limits have it, with its promise."""
-        when_ns = START_NS + (round((at_s or 0) * _SECOND_NS) if at_ns is None else at_ns)
-        cost = columns.get("cost", 1)
-        values = {
-            "app": columns.get("client_id", "app"),
-            "person": columns.get("person", "ann") or "",
-            "token": columns.get("token", "t1"),
-            "ip": columns.get("ip", "10.0.0.1"),
-            "route": columns.get("route", "list_events") or "unknown",
+        """Append a call that is admitted or refused as the profile's limits have it, with its promise.
+
+        What is refused is answered at once: `answered_ns` and `status` are those of an admitted call.
+        """
+        at_ns = round((at_s or 0) * _SECOND_NS) if at_ns is None else at_ns
+        row = {
+            **{"client_id": "app", "person": "ann", "tenant": None, "token": "t1", "ip": "10.0.0.1"},
+            **{"kind": "api", "method": "GET", "route": "list_events", "object": None, "oauth": None},
+            **{"objects": 0, "objects_asked": 0},
+            **columns,
+            "at": START_NS + at_ns,
+            "answered": START_NS + (columns.get("answered_ns") or at_ns),
         }
-        longest_ns, refused_by = 0, None
-        for limit in self.provider.limits:
-            wait_ns = self._wait_ns(limit, "|".join(values[part] for part in limit.key), when_ns, cost)
-            if wait_ns > longest_ns:
-                longest_ns, refused_by = wait_ns, limit.name
-        if refused_by is not None:
-            columns["refused_by"] = refused_by
-            if self.provider.refusal.retry_after == "seconds":
-                columns["retry_after_s"] = -(-longest_ns // _SECOND_NS)
-        return self.call(at_ns=when_ns - START_NS, **columns)
+        waits = self._plain.waits(self._plain_call(row, columns.get("known", True)))
+        longest_ns = max(waits.values(), default=0)
+        if longest_ns:
+            refused_by = next(name for name, wait_ns in waits.items() if wait_ns == longest_ns)
+            columns |= {"refused_by": refused_by, "answered_ns": None, "status": None}
+            columns["retry_after_ns"] = self._promise_ns(refused_by, START_NS + at_ns, longest_ns)
+        return self.call(at_ns=at_ns, **columns)
+
+    def _promise_ns(self, refused_by: str, at_ns: int, wait_ns: int) -> int | None:
+        form = self.provider.dialect.refusal(refused_by).retry_after
+        if form == "none" or wait_ns == NEVER:
+            return None
+        if form in ("seconds", "decimal"):
+            unit_ns = _SECOND_NS if form == "seconds" else _SECOND_NS // 10
+            return -(-wait_ns // unit_ns) * unit_ns
+        return -(-(at_ns + wait_ns) // _SECOND_NS) * _SECOND_NS - at_ns
 
     def refused_by(self, seq: int) -> str | None:
         """The limit that refused the call `seq`; None: it was admitted."""
@@ -229,34 +301,3 @@ class LedgerBuilder:
     def _append(self, row: Call | Operation | Event) -> int:
         self._rows.append(row)
         return len(self._rows) - 1
-
-    def _window_start(self, limit: Limit, key: str, now_ns: int) -> int:
-        """The first instant whose calls count now."""
-        if limit.kind == "rolling_window":
-            return now_ns - limit.period_ns + 1
-        if limit.align == "clock":
-            return now_ns - now_ns % limit.period_ns
-        opened = self._open.get((limit.name, key))
-        return opened if opened is not None and now_ns - opened < limit.period_ns else now_ns
-
-    def _used(self, limit: Limit, key: str, now_ns: int) -> int:
-        start_ns = self._window_start(limit, key, now_ns)
-        charged: Sequence[tuple[int, int]] = self._charged.get((limit.name, key), ())
-        return sum(cost for at_ns, cost in charged if at_ns >= start_ns)
-
-    def _charge(self, limit: Limit, key: str, now_ns: int, cost: int) -> None:
-        self._open[limit.name, key] = self._window_start(limit, key, now_ns)
-        self._charged.setdefault((limit.name, key), []).append((now_ns, cost))
-
-    def _wait_ns(self, limit: Limit, key: str, now_ns: int, cost: int) -> int:
-        if self._used(limit, key, now_ns) + cost <= limit.limit:
-            return 0
-        start_ns = self._window_start(limit, key, now_ns)
-        if limit.kind == "fixed_window":
-            return start_ns + limit.period_ns - now_ns
-        inside = [(at, c) for at, c in self._charged.get((limit.name, key), ()) if at >= start_ns and c]
-        waits = [at + limit.period_ns - now_ns for at, _ in inside] or [limit.period_ns]
-        for gone, wait_ns in enumerate(waits, 1):
-            if sum(c for _, c in inside[gone:]) + cost <= limit.limit:
-                return wait_ns
-        return waits[-1]

@@ -8,7 +8,7 @@ not fit into 63 bits the keys are taken in parts; where even one key does not fi
 Nothing ever wraps.
 
 Arguments that all functions share: `at_ns` int64 (n,), ns since 1970; `key` integer codes of 0 or more (n,);
-`cost` int64 (n,) of 0 or more.
+`cost` int64 (n,) of 0 or more. What limits had counted call by call is in `quotalab.frames.accounts`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ import numpy.typing as npt
 
 from quotalab.errors import InputError
 
-__all__ = ["Peaks", "Uses", "fixed_uses", "largest_in_any_window", "rolling_uses", "use_curve"]
+__all__ = ["Peaks", "largest_in_any_window", "use_curve"]
 
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 _MOST = 2**63 - 1
 
@@ -38,18 +37,6 @@ class Peaks:
     """The number of rows, or the sum of their costs."""
     at_ns: Ints
     """When that was reached first: the window is (at_ns - W, at_ns]."""
-
-
-@dataclass(frozen=True)
-class Uses:
-    """What a limit had counted when each row came; arrays aligned with the rows."""
-
-    used: Ints
-    """Charged within the window, before this row."""
-    wait_ns: Ints
-    """0 where the row fits, else how long until it would if nothing else were admitted meanwhile."""
-    opened_ns: Ints
-    """Of fixed windows: the start of the row's window (its own time where none was open). Else t - W."""
 
 
 def largest_in_any_window(at_ns: Ints, key: Ints, window_ns: int, cost: Ints | None = None) -> Peaks:
@@ -77,78 +64,6 @@ def largest_in_any_window(at_ns: Ints, key: Ints, window_ns: int, cost: Ints | N
         return Peaks(none, none, none)
     keys, largests, times = zip(*parts, strict=True)
     return Peaks(np.concatenate(keys), np.concatenate(largests), np.concatenate(times))
-
-
-def rolling_uses(at_ns: Ints, key: Ints, cost: Ints, admitted: Bools, *, window_ns: int, limit: int) -> Uses:
-    """Use of a rolling window before each row, in the rows' order, which must be that of decision.
-
-    used = costs of the admitted rows of the same key, earlier in order, at times in (t - W, t]. The wait
-    lasts until enough of the oldest of them have left.
-    """
-    used = np.zeros(len(at_ns), dtype=np.int64)
-    wait_ns = np.zeros(len(at_ns), dtype=np.int64)
-    for rows, unsorted, _, _ in _parts(at_ns, key, window_ns):
-        order = np.argsort(unsorted, kind="stable")
-        axis, times, costs = unsorted[order], at_ns[rows][order], cost[rows][order]
-        counts = admitted[rows][order] & (costs > 0)
-        before: Ints = np.cumsum(counts) - counts  # how many counted rows come before each
-        charged, left_at = axis[counts], times[counts]
-        total = _running(costs[counts])
-        oldest = np.searchsorted(charged, axis - window_ns, "right")
-        mine = total[before] - total[oldest]
-        excess = mine + costs - limit
-        waits = np.zeros(len(axis), dtype=np.int64)
-        full = np.flatnonzero(excess > 0)
-        if len(full):
-            # The row with whose leaving the excess is gone; a cost above the limit waits for all to leave.
-            leaver = np.searchsorted(total, total[oldest[full]] + excess[full], "left") - 1
-            leaver = np.minimum(leaver, before[full] - 1)
-            held = leaver >= oldest[full]
-            leaves = np.where(held, left_at[np.maximum(leaver, 0)] if len(left_at) else 0, times[full])
-            waits[full] = leaves + window_ns - times[full]
-        _put(used, rows, order, mine)
-        _put(wait_ns, rows, order, waits)
-    return Uses(used, wait_ns, at_ns - window_ns)
-
-
-def fixed_uses(
-    at_ns: Ints, key: Ints, cost: Ints, admitted: Bools, *, window_ns: int, limit: int, clock_aligned: bool
-) -> Uses:
-    """Use of fixed windows before each row, in the rows' order, which must be that of decision.
-
-    Clock-aligned windows are the whole periods since 1970 in UTC. Otherwise a key's window begins at its
-    first admitted row after the window before has ended; refused rows neither open one nor count.
-    """
-    used = np.zeros(len(at_ns), dtype=np.int64)
-    opened_ns = at_ns - at_ns % window_ns if clock_aligned else at_ns.copy()
-    for rows, unsorted, stride, _ in _parts(at_ns, key, window_ns):
-        order = np.argsort(unsorted, kind="stable")
-        axis, times, costs = unsorted[order], at_ns[rows][order], cost[rows][order]
-        counts = admitted[rows][order]
-        before: Ints = np.cumsum(counts) - counts
-        total = _running(costs[counts])
-        if clock_aligned:
-            window, code = times // window_ns, axis // stride
-            new = np.ones(len(axis), dtype=bool)
-            new[1:] = (window[1:] != window[:-1]) | (code[1:] != code[:-1])
-            starts = np.flatnonzero(new)
-            mine = total[before] - np.repeat(total[before[starts]], np.diff(starts, append=len(axis)))
-        else:
-            charged = axis[counts]
-            heads = _chain(np.searchsorted(charged, charged + window_ns, "left"))
-            last = np.searchsorted(heads, before, "left") - 1  # the latest head among the rows before
-            head = heads[np.maximum(last, 0)] if len(heads) else np.zeros(len(axis), dtype=np.int64)
-            is_open: Bools = last >= 0
-            if len(heads):
-                # On the axis a head of another key lies a window or more away, as one that has ended does.
-                is_open = is_open & (axis - charged[head] < window_ns)
-            mine = np.where(is_open, total[before] - total[head], 0)
-            if len(heads):
-                opened = np.where(is_open, times[counts][head], times)
-                _put(opened_ns, rows, order, opened)
-        _put(used, rows, order, mine)
-    wait_ns = np.where(used + cost > limit, opened_ns + window_ns - at_ns, 0)
-    return Uses(used, wait_ns, opened_ns)
 
 
 def use_curve(at_ns: Ints, cost: Ints, window_ns: int) -> tuple[Ints, Ints]:
@@ -215,22 +130,3 @@ def _starts(axis: Ints, stride: int) -> tuple[Ints, Ints]:
     codes = axis // stride  # few rows under far-apart codes
     starts = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
     return starts, codes[starts]
-
-
-def _chain(following: Ints) -> Ints:
-    """0, following[0], following[following[0]], ... until the end: the rows that open a window."""
-    steps = following.tolist()
-    heads = []
-    row = 0
-    while row < len(steps):
-        heads.append(row)
-        row = steps[row]
-    return np.array(heads, dtype=np.int64)
-
-
-def _put(into: Ints, rows: slice | Ints, order: Ints, values: Ints) -> None:
-    """Bring sorted values of a part back into the rows' own order."""
-    if isinstance(rows, slice):
-        into[order] = values
-    else:
-        into[rows[order]] = values

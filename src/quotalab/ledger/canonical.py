@@ -18,7 +18,7 @@ __all__ = ["canonical_rows", "ledger_sha256"]
 # appearance: they differ between runs that behave alike (another key, another port), and must not count.
 _AT = {"calls": "at", "operations": "ended", "events": "at"}
 _ORDINALS = {
-    "calls": ("token", "target", "request_id", "idempotency_key", "ip"),
+    "calls": ("token", "target", "request_id", "idempotency_key", "ip", "object"),
     "operations": (),
     "events": (),
 }
@@ -42,7 +42,7 @@ def canonical_rows(tables: LedgerTables) -> Iterator[str]:
     for _, _, table, row in merge(*streams, key=lambda entry: entry[:2]):
         for column in _DROPPED[table]:
             del row[column]
-        counted_under = {row[name]: name for name in ("token", "ip") if row.get(name) is not None}
+        counted_under = {row[name]: name for name in ("token", "ip", "object") if row.get(name) is not None}
         for column in _ORDINALS[table]:
             if row[column] is not None:
                 row[column] = ordinal(column, row[column])

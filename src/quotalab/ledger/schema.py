@@ -37,6 +37,7 @@ CALLS = pa.schema(
         ("seq", pa.int64()),  # order of arrival over all tables of one process
         ("sent", _TIME),  # when it left its sender, as far as the network model knows; else as `at`
         ("at", _TIME),  # when it reached the sandbox and was decided
+        ("answered", _TIME),  # when the sandbox had done with it: the answer left
         ("done", _TIME),  # when its answer reached the sender
         ("kind", pa.string()),  # api, authorize, token, revoke, introspect, metadata
         ("actor", pa.string()),  # app, browser
@@ -45,13 +46,17 @@ CALLS = pa.schema(
         ("tenant", pa.string()),
         ("ip", pa.string()),
         ("token", pa.string()),  # keyed hash
+        ("token_state", pa.string()),  # of a call to the API: valid, none, unknown, revoked, expired
         ("method", pa.string()),
         ("route", pa.string()),  # the route's name in the profile; null: unknown to it
+        ("object", pa.string()),  # what limits by object counted it under; a keyed hash unless short
         ("path", pa.string()),
         ("target", pa.string()),  # keyed hash of method, path, query and body
         ("status", pa.int16()),
         ("error", pa.string()),
-        ("cost", pa.int64()),
+        ("cost", pa.int64()),  # the largest that a limit was asked for; 0: none was asked
+        ("objects", pa.int64()),  # that the answer returns, or would have
+        ("objects_asked", pa.int64()),  # that the request wanted at most
         ("limit", pa.string()),  # the limit that refused the call
         ("retry_after_ns", pa.int64()),  # promised, counted from `at`
         ("keys", _BY_LIMIT_TEXT),  # what each limit counted the call under
@@ -124,6 +129,7 @@ class Call(NamedTuple):
 
     sent: int
     at: int
+    answered: int
     done: int
     kind: str
     actor: str
@@ -132,13 +138,17 @@ class Call(NamedTuple):
     tenant: str | None
     ip: str | None
     token: str | None
+    token_state: str | None
     method: str
     route: str | None
+    object: str | None
     path: str
     target: str
     status: int
     error: str | None
     cost: int
+    objects: int
+    objects_asked: int
     limit: str | None
     retry_after_ns: int | None
     keys: tuple[tuple[str, str], ...]

@@ -13,11 +13,15 @@ __all__ = ["Budget", "Policy", "Retry", "parse_policy"]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The app's own account of the provider's hourly allowance, shared by everything it does."""
+    """The app's own account of what the provider allows, shared by everything it does.
+
+    Allowances that the provider profile names, under ``[[reference.budget]]``, are kept in place of `calls`
+    in `period_ns`.
+    """
 
     enabled: bool
     calls: int
-    """What the provider's limit allows in `period_ns`, as its documents tell a developer."""
+    """What the provider's limit allows in `period_ns`, where its profile does not name it."""
     period_ns: int
     margin: float
     """Share of the calls that is never used."""
@@ -41,6 +45,7 @@ class Retry:
     jitter: str
     """``full`` (0 to the backoff), or ``none``."""
     statuses: tuple[int, ...]
+    """What is asked again; 429 stands for refusals, whatever status the provider has for them."""
 
 
 @dataclass(frozen=True, slots=True)

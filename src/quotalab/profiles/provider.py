@@ -2,83 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from quotalab.profiles.dialect import Dialect, parse_dialect
+from quotalab.profiles.limits import Limit, Source, parse_limits, parse_source
 from quotalab.profiles.reading import Table, apply_settings, merge
+from quotalab.profiles.reference import ReferenceApi, parse_reference
+from quotalab.profiles.routes import Collection, Parameter, Route, parse_collections, parse_routes
+from quotalab.profiles.templates import Template, parse_template
 
 __all__ = [
     "Approval",
-    "Collection",
     "Latency",
-    "Limit",
     "OAuth",
     "Provider",
-    "Refusal",
-    "Route",
-    "Source",
+    "Tenants",
     "TestPhase",
     "parse_provider",
 ]
 
-KEYS = ("app", "person", "token", "ip", "route")
-KINDS = ("rolling_window", "fixed_window")
-LATER_KINDS = ("token_bucket", "concurrency", "balance", "cardinality", "penalty", "opaque")
-CONFIDENCES = ("high", "medium", "low", "own")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a figure comes from: a page, the day it was read, and how sure it is (`own`: our choice)."""
-
-    where: str
-    read: datetime.date | None
-    confidence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """One quota: at most `limit` calls in any (or each) half-open window of `period_ns` for each key."""
-
-    name: str
-    kind: str
-    limit: int
-    period_ns: int
-    key: tuple[str, ...]
-    align: str
-    """Of a fixed window: ``clock`` (whole periods since 1970 in UTC) or ``first_call``."""
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """Items that each person has at the provider; they grow by ``create`` routes."""
-
-    initial: int
-    """How many a person has before the run."""
-    item: Mapping[str, Any]
-    """Fields of an item, beside its ``id``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One endpoint of the provider's API, answered from a little state."""
-
-    name: str
-    method: str
-    path: str
-    """A template such as ``/v1/events/{id}``; a name in braces matches one path segment."""
-    scopes: tuple[str, ...]
-    answer: str
-    """``list``, ``read``, ``create`` or ``fixed``."""
-    collection: str
-    page_size: int
-    body: Any
-    """Of ``fixed``: the JSON body."""
+NEVER_NS = 2**62
+"""A lifetime that does not end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,35 +34,51 @@ class OAuth:
 
     pkce: str
     access_token_lifetime_ns: int
+    """`NEVER_NS`: it does not expire."""
     refresh_token_lifetime_ns: int
     refresh_rotation: str
     code_lifetime_ns: int
+    scope_delimiter: str
+    """Between scopes: a space (RFC 6749, 3.3), or what the provider has in its place."""
+    token_at: tuple[Parameter, ...]
+    """Where a call may carry its access token, first found: ``authorization:bearer`` (RFC 6750, 2.1), or with
+    another scheme's name, ``header:NAME``, ``query:NAME`` (2.3)."""
+    source: Source | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenants:
+    """Organisations, workspaces, shops: what people belong to, where limits are kept for them."""
+
+    people: int
+    """How many people there are in each."""
+    id: Template
+    """Of a tenant, with its number from 1 as ``{n}``."""
+    at: Parameter | None
+    """Where a call says which one it means (header or path); None: it is the person's own."""
+
+    def of_person(self, number: int) -> int:
+        """The number of the tenant that the person with `number` (from 1) belongs to."""
+        return (number - 1) // self.people + 1
 
 
 @dataclass(frozen=True, slots=True)
 class TestPhase:
     """What the provider forbids before it has approved the app."""
 
-    max_people: int | None
     forbidden_scopes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """How the provider says that a limit refused a call."""
-
-    status: int
-    retry_after: str
-    """``seconds`` (whole, rounded up; RFC 9110, 10.2.3) or ``none``."""
-    body: Any
+    source: Source | None
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The way of a call there and back: each leg is lognormal, `median_ns` with shape `sigma`."""
+    """The way of a call there and back: each leg is lognormal, `median_ns` with shape `sigma`; so is the time
+    for which an admitted call is under way at the provider, `work_ns` with `work_sigma`."""
 
     median_ns: int
     sigma: float
+    work_ns: int
+    work_sigma: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +105,25 @@ class Provider:
     api_path: str
     oauth: OAuth
     scopes: Mapping[str, str]
+    tenants: Tenants
     test_phase: TestPhase
     limits: tuple[Limit, ...]
-    refusal: Refusal
+    dialect: Dialect
     latency: Latency
     collections: Mapping[str, Collection]
     routes: tuple[Route, ...]
     approval: Approval
+    reference: ReferenceApi | None
+    """None: the reference integration does not know this API."""
+    variants: tuple[str, ...]
+    gaps: tuple[str, ...]
+    """What the provider does not say, or what the sandbox does not have, in words."""
     document: Mapping[str, Any]
     """The resolved TOML document (variant and settings applied), as a run folder keeps it."""
+
+    def for_people(self, people: int) -> Provider:
+        """With the numbers that formulas give for so many people."""
+        return replace(self, limits=tuple(limit.for_people(people) for limit in self.limits))
 
 
 def parse_provider(
@@ -169,30 +142,58 @@ def parse_provider(
         if not isinstance(variants.get(variant), Mapping):
             known = ", ".join(sorted(variants)) or "none"
             raise Table({}, file).error("variants", f"has no variant {variant!r}; there is: {known}")
-        resolved = merge(resolved, variants[variant])
+        resolved = _with_routes(resolved, merge(resolved, variants[variant]))
         resolved["name"] = f"{document.get('name', '')}/{variant}"
     resolved = apply_settings(resolved, settings, file)
 
     top = Table(resolved, file)
     top.whole("schema", least=1, most=1)
+    scopes = _scopes(top.table("scopes", {}))
+    collections = parse_collections(top)
+    names = top.peek("limits")
+    routes = parse_routes(top, scopes, collections, tuple(names) if isinstance(names, Mapping) else ())
+    limits = parse_limits(top, {route.name: route.tags for route in routes})
     provider = Provider(
         name=top.text("name"),
         title=top.text("title"),
         description=top.text("description", ""),
         api_path=_api_path(top),
         oauth=_oauth(top.table("oauth")),
-        scopes=(scopes := _scopes(top.table("scopes", {}))),
+        scopes=scopes,
+        tenants=_tenants(top.table("tenants", {}), routes),
         test_phase=_test_phase(top.table("test_phase", {}), scopes),
-        limits=_limits(top),
-        refusal=_refusal(top.table("refusal", {})),
+        limits=limits,
+        dialect=parse_dialect(top, tuple(limit.name for limit in limits)),
         latency=_latency(top.table("latency", {})),
-        collections=(collections := _collections(top)),
-        routes=_routes(top, scopes, collections),
+        collections=collections,
+        routes=routes,
         approval=_approval(top.table("approval", {})),
+        reference=parse_reference(top.table("reference")) if "reference" in top else None,
+        variants=tuple(variants),
+        gaps=top.texts("gaps", ()),
         document=resolved,
     )
     top.done()
     return provider
+
+
+def _with_routes(below: Mapping[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
+    """A variant's routes lie over those of the same name, key by key; new ones come after them."""
+    routes, above = _named(below.get("routes")), _named(resolved.get("routes"))
+    if routes is None or above is None or routes == above:
+        return resolved
+    for name, route in above.items():
+        routes[name] = merge(routes.get(name, {}), route)
+    return {**resolved, "routes": list(routes.values())}
+
+
+def _named(routes: Any) -> dict[str, Mapping[str, Any]] | None:
+    """Routes by name; None where they are not such as could be laid over each other."""
+    if not isinstance(routes, list) or not all(
+        isinstance(route, Mapping) and isinstance(route.get("name"), str) for route in routes
+    ):
+        return None
+    return {route["name"]: route for route in routes}
 
 
 def _api_path(top: Table) -> str:
@@ -205,13 +206,55 @@ def _api_path(top: Table) -> str:
 def _oauth(table: Table) -> OAuth:
     oauth = OAuth(
         pkce=table.choice("pkce", ("required", "optional"), "required"),
-        access_token_lifetime_ns=table.duration_ns("access_token_lifetime", least_ns=1_000_000_000),
-        refresh_token_lifetime_ns=table.duration_ns("refresh_token_lifetime", least_ns=1_000_000_000),
+        access_token_lifetime_ns=_lifetime_ns(table, "access_token_lifetime"),
+        refresh_token_lifetime_ns=_lifetime_ns(table, "refresh_token_lifetime"),
         refresh_rotation=table.choice("refresh_rotation", ("none", "rotate"), "rotate"),
         code_lifetime_ns=table.duration_ns("code_lifetime", 60 * 10**9, least_ns=1_000_000_000),
+        scope_delimiter=table.choice("scope_delimiter", (" ", ","), " "),
+        token_at=tuple(_token_at(table, text) for text in table.texts("token_at", ("authorization:bearer",))),
+        source=parse_source(table.table("source")) if "source" in table else None,
     )
     table.done()
     return oauth
+
+
+def _token_at(table: Table, text: str) -> Parameter:
+    place, _, name = text.partition(":")
+    if place not in ("authorization", "header", "query") or not name:
+        raise table.error(
+            "token_at",
+            f"must hold such as 'authorization:bearer', 'header:X-Token' or 'query:token', not {text!r}",
+        )
+    return Parameter(place, name if place == "query" else name.lower())
+
+
+def _lifetime_ns(table: Table, key: str) -> int:
+    if table.peek(key) == "never":
+        table.text(key)
+        return NEVER_NS
+    lifetime_ns: int = table.duration_ns(key, least_ns=1_000_000_000)
+    return lifetime_ns
+
+
+def _tenants(table: Table, routes: tuple[Route, ...]) -> Tenants:
+    text, at = table.text("id", "tenant-{n}"), table.text("at", None)
+    try:
+        template = parse_template(text, ("n",), (), refused=False)
+    except ValueError as error:
+        raise table.error("id", str(error)) from None
+    if len(template.fields) != 1:
+        raise table.error("id", f"must hold {{n}} once, not {text!r}")
+    parameter = None
+    if at is not None:
+        place, _, name = at.partition(":")
+        if place not in ("header", "path") or not name:
+            raise table.error("at", f"must be such as 'header:X-Tenant' or 'path:tenant', not {at!r}")
+        if place == "path" and not any(f"{{{name}}}" in route.path for route in routes):
+            raise table.error("at", f"names {{{name}}}, which no route's path has")
+        parameter = Parameter(place, name.lower() if place == "header" else name)
+    tenants = Tenants(table.whole("people", 1, least=1), template, parameter)
+    table.done()
+    return tenants
 
 
 def _scopes(table: Table) -> dict[str, str]:
@@ -223,123 +266,22 @@ def _scopes(table: Table) -> dict[str, str]:
 
 def _test_phase(table: Table, scopes: Mapping[str, str]) -> TestPhase:
     phase = TestPhase(
-        max_people=table.whole("max_people", None, least=1),
         forbidden_scopes=table.texts("forbidden_scopes", (), allowed=tuple(scopes)),
+        source=parse_source(table.table("source")) if "source" in table else None,
     )
     table.done()
     return phase
-
-
-def _limits(top: Table) -> tuple[Limit, ...]:
-    limits = tuple(_limit(name, table) for name, table in top.tables("limits"))
-    if not limits:
-        raise top.error("limits", "is missing; there must be at least one [limits.NAME] table")
-    return limits
-
-
-def _limit(name: str, table: Table) -> Limit:
-    if (later := table.peek("kind")) in LATER_KINDS:
-        raise table.error("kind", f"{later!r} cannot be enforced yet; there is: {', '.join(KINDS)}")
-    kind = table.choice("kind", KINDS)
-    limit = Limit(
-        name=name,
-        kind=kind,
-        limit=table.whole("limit", least=1, most=10**12),
-        period_ns=table.duration_ns("period", least_ns=1_000_000),
-        key=table.texts("key", ("app",), allowed=KEYS),
-        align=table.choice("align", ("clock", "first_call"), "clock"),
-        source=_source(table.table("source")),
-    )
-    if not limit.key:
-        raise table.error("key", "must name at least one of " + ", ".join(KEYS))
-    table.done()
-    return limit
-
-
-def _source(table: Table) -> Source:
-    where = table.text("where")
-    read = table.any("read", None)
-    if isinstance(read, str):  # a run folder keeps profiles as JSON, which has no dates
-        with contextlib.suppress(ValueError):
-            read = datetime.date.fromisoformat(read)
-    if read is not None and (not isinstance(read, datetime.date) or isinstance(read, datetime.datetime)):
-        raise table.error("read", f"must be a date such as 2026-11-01, not {read!r}")
-    source = Source(where, read, table.choice("confidence", CONFIDENCES))
-    table.done()
-    return source
-
-
-def _refusal(table: Table) -> Refusal:
-    refusal = Refusal(
-        status=table.whole("status", 429, least=400, most=599),
-        retry_after=table.choice("retry_after", ("seconds", "none"), "seconds"),
-        body=table.any("body", {"error": "rate_limited"}),
-    )
-    table.done()
-    return refusal
 
 
 def _latency(table: Table) -> Latency:
     latency = Latency(
         median_ns=table.duration_ns("median", 0),
         sigma=table.number("sigma", 0.0, most=3.0),
+        work_ns=table.duration_ns("work", 0),
+        work_sigma=table.number("work_sigma", 0.0, most=3.0),
     )
     table.done()
     return latency
-
-
-def _collections(top: Table) -> dict[str, Collection]:
-    collections = {}
-    for name, table in top.tables("collections"):
-        item = table.any("item", {})
-        if not isinstance(item, Mapping) or "id" in item:
-            raise table.error("item", "must be a table of fields without 'id', which the sandbox gives")
-        collections[name] = Collection(table.whole("initial", 0, most=100_000), item)
-        table.done()
-    return collections
-
-
-def _routes(
-    top: Table, scopes: Mapping[str, str], collections: Mapping[str, Collection]
-) -> tuple[Route, ...]:
-    routes = tuple(_route(table, scopes, collections) for table in top.array("routes"))
-    seen: dict[tuple[str, str], str] = {}
-    for i, route in enumerate(routes):
-        if other := seen.get((route.method, route.path)):
-            raise top.error(
-                f"routes[{i}]", f"answers {route.method} {route.path}, which {other!r} already does"
-            )
-        seen[route.method, route.path] = route.name
-    if len({route.name for route in routes}) != len(routes):
-        raise top.error("routes", "gives one name to two routes")
-    return routes
-
-
-def _route(table: Table, scopes: Mapping[str, str], collections: Mapping[str, Collection]) -> Route:
-    answer = table.choice("answer", ("list", "read", "create", "fixed"))
-    route = Route(
-        name=table.text("name"),
-        method=table.choice("method", ("GET", "POST", "PUT", "PATCH", "DELETE"), "GET"),
-        path=table.text("path"),
-        scopes=table.texts("scopes", (), allowed=tuple(scopes)),
-        answer=answer,
-        collection=table.choice("collection", tuple(collections)) if answer != "fixed" else "",
-        page_size=table.whole("page_size", 50, least=1, most=10_000),
-        body=table.any("body", {}) if answer == "fixed" else None,
-    )
-    if not route.path.startswith("/"):
-        raise table.error("path", f"must begin with a slash, not {route.path!r}")
-    names = re.findall(r"\{(\w+)\}", route.path)
-    if len(set(names)) != len(names):
-        raise table.error("path", f"names one segment twice: {route.path!r}")
-    if not re.fullmatch(r"[\w.-]+", route.name):
-        raise table.error(
-            "name", f"may hold letters, digits, dots, dashes and underscores, not {route.name!r}"
-        )
-    if (answer == "read") != ("{id}" in route.path):
-        raise table.error("path", f"must hold {{id}} if and only if one item is read, not {route.path!r}")
-    table.done()
-    return route
 
 
 def _approval(table: Table) -> Approval:

@@ -63,6 +63,8 @@ def read_toml(path: Path, shown: str | None = None) -> dict[str, Any]:
         raise ProfileError(name, "", f"is not UTF-8 text: {error.reason}") from error
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(name, "", f"is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ProfileError(name, "", "is not valid TOML: it is nested too deeply") from error
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

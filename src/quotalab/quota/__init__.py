@@ -1,5 +1,5 @@
 """Limits, and the engine that decides."""
 
-from quotalab.quota.engine import Decision, Engine
+from quotalab.quota.engine import NEVER, Decision, Engine, Selection, Standing
 
-__all__ = ["Decision", "Engine"]
+__all__ = ["NEVER", "Decision", "Engine", "Selection", "Standing"]

@@ -6,16 +6,26 @@ at most N calls in any such interval, and a call at the instant of a reset belon
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
 
 from quotalab.errors import FaultError
-from quotalab.profiles.provider import Limit
+from quotalab.profiles.limits import Limit
+from quotalab.quota.balance import Balance
+from quotalab.quota.bucket import TokenBucket
+from quotalab.quota.calendar import calendar_of
+from quotalab.quota.cardinality import Cardinality
+from quotalab.quota.concurrency import Concurrency
+from quotalab.quota.limiter import NEVER, Limiter, Metered
+from quotalab.quota.penalty import Penalty
+from quotalab.quota.selection import Asked, Selection, asked_of, is_asked
+from quotalab.quota.windows import ClockWindow, FirstCallWindow, OffsetWindow, RollingWindow
 
-__all__ = ["Decision", "Engine", "FixedWindow", "Limiter", "RollingWindow"]
+__all__ = ["NEVER", "Decision", "Engine", "Selection", "Standing"]
 
-_SWEEP_EVERY = 65_536  # decisions
+_SWEEP_EVERY = 65_536
+"""So many decisions at least lie between two sweeps; more where there are more keys."""
 
 
 class Decision(NamedTuple):
@@ -24,191 +34,322 @@ class Decision(NamedTuple):
     limit: str | None
     """The limit that refused the call; None: it was admitted."""
     wait_ns: int
-    """How long until every limit would admit it, if nothing else were admitted meanwhile; 0 when admitted."""
+    """How long until every limit would admit it, if nothing else were charged meanwhile; 0 when admitted."""
+    cost: int
+    """The largest that it has to fit with; 0 when it was asked of no limit."""
     keys: tuple[tuple[str, str], ...]
+    """By limit that was asked."""
     charges: tuple[tuple[str, int], ...]
-    """By limit; empty when refused."""
+    """By limit: what is charged in the end; of a refused call, what was charged all the same."""
     remaining: tuple[tuple[str, int], ...]
-    """By limit, after this call."""
+    """By limit that was asked, after this call; what is settled when it has been answered is not in it."""
+    evicted: str | None = None
+    """The member that had to leave for the one that this call brought."""
 
 
-class Limiter(Protocol):
-    """One limit's state, for all its keys."""
+class Standing(NamedTuple):
+    """How a key stands with a limit."""
 
-    def wait_ns(self, key: str, now_ns: int, cost: int) -> int:
-        """0 when the call fits now, else the time until it would."""
-        ...
-
-    def charge(self, key: str, now_ns: int, cost: int) -> None:
-        """Count a call that `wait_ns` has just let pass."""
-        ...
-
-    def remaining(self, key: str, now_ns: int) -> int:
-        """How much more may be charged now."""
-        ...
-
-    def sweep(self, now_ns: int) -> None:
-        """Forget the keys that nothing is charged to any more."""
-        ...
+    limit: int
+    """The number in force."""
+    used: int
+    """Rounded up."""
+    remaining: int
+    reset_ns: int
+    """The instant at which nothing will be used if nothing more is charged, or `NEVER`."""
 
 
-class RollingWindow:
-    """At most `limit` in any half-open window of `period_ns`, for each key.
+class _Settlement(NamedTuple):
+    """What is charged or given back once a call has been answered; in order of time, then of decision."""
 
-    A call at t was preceded, within the window that ends with it, by those charged in (t - W, t].
-    """
-
-    def __init__(self, limit: int, period_ns: int) -> None:
-        self._limit = limit
-        self._period_ns = period_ns
-        self._charged: dict[str, deque[tuple[int, int]]] = {}
-        self._used: dict[str, int] = {}
-
-    def _expire(self, key: str, now_ns: int) -> int:
-        """Forget what has left the window; the sum of what is still in it."""
-        used = self._used.get(key, 0)
-        if used:
-            charged = self._charged[key]
-            gone_ns = now_ns - self._period_ns
-            before = used
-            while charged and charged[0][0] <= gone_ns:
-                used -= charged.popleft()[1]
-            if used != before:
-                if used:
-                    self._used[key] = used
-                else:
-                    del self._used[key], self._charged[key]
-        return used
-
-    def wait_ns(self, key: str, now_ns: int, cost: int) -> int:
-        """See `Limiter`."""
-        excess = self._expire(key, now_ns) + cost - self._limit
-        if excess <= 0:
-            return 0
-        for at_ns, charge in self._charged.get(key, ()):
-            excess -= charge
-            if excess <= 0:
-                return at_ns + self._period_ns - now_ns
-        raise _never(cost, self._limit)
-
-    def charge(self, key: str, now_ns: int, cost: int) -> None:
-        """See `Limiter`."""
-        if not cost:
-            return
-        charged = self._charged.get(key)
-        if charged is None:
-            charged = self._charged[key] = deque()
-        charged.append((now_ns, cost))
-        self._used[key] = self._used.get(key, 0) + cost
-
-    def remaining(self, key: str, now_ns: int) -> int:
-        """See `Limiter`."""
-        return self._limit - self._expire(key, now_ns)
-
-    def sweep(self, now_ns: int) -> None:
-        """See `Limiter`."""
-        for key in list(self._charged):
-            self._expire(key, now_ns)
+    due_ns: int
+    number: int
+    metered: Metered
+    key: str
+    at_ns: int
+    amount: int
+    """Below zero: given back."""
 
 
-class FixedWindow:
-    """At most `limit` in each window of `period_ns`, for each key.
-
-    Aligned to the clock, windows are the whole periods since 1970-01-01 UTC. Otherwise a key's window
-    begins with its first charged call after the one before has ended.
-    """
-
-    def __init__(self, limit: int, period_ns: int, *, clock_aligned: bool) -> None:
-        self._limit = limit
-        self._period_ns = period_ns
-        self._clock_aligned = clock_aligned
-        self._windows: dict[str, tuple[int, int]] = {}
-
-    def _window(self, key: str, now_ns: int) -> tuple[int, int]:
-        """(start, used) of the key's window at `now_ns`."""
-        window = self._windows.get(key)
-        if window is not None:
-            if now_ns - window[0] < self._period_ns:
-                return window
-            del self._windows[key]
-        return (now_ns - now_ns % self._period_ns if self._clock_aligned else now_ns), 0
-
-    def wait_ns(self, key: str, now_ns: int, cost: int) -> int:
-        """See `Limiter`."""
-        start_ns, used = self._window(key, now_ns)
-        if used + cost <= self._limit:
-            return 0
-        if cost > self._limit:
-            raise _never(cost, self._limit)
-        return start_ns + self._period_ns - now_ns
-
-    def charge(self, key: str, now_ns: int, cost: int) -> None:
-        """See `Limiter`."""
-        if not cost:
-            return
-        start_ns, used = self._window(key, now_ns)
-        self._windows[key] = (start_ns, used + cost)
-
-    def remaining(self, key: str, now_ns: int) -> int:
-        """See `Limiter`."""
-        return self._limit - self._window(key, now_ns)[1]
-
-    def sweep(self, now_ns: int) -> None:
-        """See `Limiter`."""
-        for key in list(self._windows):
-            self._window(key, now_ns)
+class _Change(NamedTuple):
+    at_ns: int
+    name: str
+    number: int
+    why: str
 
 
-def _never(cost: int, limit: int) -> FaultError:
-    return FaultError(f"a call that costs {cost} never fits into a limit of {limit}")
-
-
-def _limiter(limit: Limit) -> Limiter:
-    if limit.kind == "rolling_window":
-        return RollingWindow(limit.limit, limit.period_ns)
-    if limit.kind == "fixed_window":
-        return FixedWindow(limit.limit, limit.period_ns, clock_aligned=limit.align == "clock")
-    raise FaultError(f"limits.{limit.name}: kind {limit.kind!r} passed validation but has no limiter")
+_new: Callable[..., Decision] = tuple.__new__  # a third of the time that Decision(...) takes
 
 
 class Engine:
     """All limits of a provider.
 
-    Not for use from several threads at once; greenlets are fine, since no method yields.
+    Not for use from several threads at once; greenlets are fine, since no method yields. Raises `FaultError`
+    when time runs backwards.
     """
 
-    def __init__(self, limits: Sequence[Limit]) -> None:
-        self._limits = tuple((limit.name, limit.key, _limiter(limit)) for limit in limits)
-        self._now_ns = 0
+    def __init__(
+        self,
+        limits: Sequence[Limit],
+        *,
+        start_ns: int = 0,
+        on_change: Callable[[int, str, int, int, str], None] | None = None,
+    ) -> None:
+        """Opaque limits come with their drawn number. `on_change` is told at, limit, before, now, why."""
+        self._limits = tuple((limit, _limiter(limit)) for limit in limits)
+        self._limiters = {limit.name: limiter for limit, limiter in self._limits}
+        self._on_change = on_change
+        self._now_ns = start_ns
+        self._changes = sorted(
+            (
+                _Change(start_ns + change.after_ns, limit.name, change.limit, change.why)
+                for limit in limits
+                for change in limit.changes
+            ),
+            key=lambda change: change.at_ns,
+            reverse=True,
+        )
+        self._settlements: list[_Settlement] = []
+        self._settled = 0
+        self._due_ns = self._changes[-1].at_ns if self._changes else NEVER
+        """When the next change or settlement comes."""
         self._until_sweep = _SWEEP_EVERY
 
-    def decide(self, now_ns: int, caller: Mapping[str, str], cost: int = 1) -> Decision:
+    def select(
+        self,
+        kind: str,
+        method: str,
+        route: str | None = None,
+        tags: Sequence[str] = (),
+        *,
+        known: bool = True,
+        with_object: bool = False,
+        with_tenant: bool = True,
+    ) -> Selection:
+        """The limits that such calls are asked of, for `decide`; to be kept, since it takes a while.
+
+        `known`: with a valid token. `with_object`, `with_tenant`: whether the call names or has one.
+        """
+        return Selection(
+            [
+                asked_of(limit, limiter, method, route)
+                for limit, limiter in self._limits
+                if is_asked(
+                    *(limit, kind, method, route, tags),
+                    known=known,
+                    with_object=with_object,
+                    with_tenant=with_tenant,
+                )
+            ]
+        )
+
+    def decide(
+        self,
+        now_ns: int,
+        selection: Selection,
+        caller: Mapping[str, str],
+        *,
+        objects: int = 0,
+        objects_asked: int = 0,
+        answered_ns: int | None = None,
+        charge: bool = True,
+    ) -> Decision:
         """Admit or refuse one call; `caller` gives the value of each part that a limit's key may have.
 
-        Refused by one limit, the call is charged to none. When several refuse, the one with the longest
-        wait is named. Raises `FaultError` when time runs backwards, and when the cost is above a limit.
+        Refused by one limit, the call is charged to none, unless that limit says otherwise. When several
+        refuse, the one with the longest wait is named. `objects` are returned, of `objects_asked`;
+        `answered_ns` is when the call, once admitted, will have been answered (None: at once).
+        With `charge` false the limits are only asked, and what remains is what remains without the call.
         """
         if now_ns < self._now_ns:
-            raise FaultError(f"the engine's time can't go backwards: {now_ns} after {self._now_ns}")
+            raise self._backwards(now_ns)
         self._now_ns = now_ns
+        if now_ns >= self._due_ns:
+            self._catch_up(now_ns)
         self._until_sweep -= 1
         if not self._until_sweep:
-            self._until_sweep = _SWEEP_EVERY
-            for _, _, limiter in self._limits:
-                limiter.sweep(now_ns)
-        keys = []
-        refusing, longest_ns = None, 0
-        for name, parts, limiter in self._limits:
-            key = caller[parts[0]] if len(parts) == 1 else "|".join([caller[part] for part in parts])
-            keys.append((name, key))
-            wait_ns = limiter.wait_ns(key, now_ns, cost)
-            if wait_ns > longest_ns:
-                refusing, longest_ns = name, wait_ns
-        charges = []
-        remaining = []
-        for (name, key), (_, _, limiter) in zip(keys, self._limits, strict=True):
-            if refusing is None:
-                limiter.charge(key, now_ns, cost)
-                charges.append((name, cost))
-            remaining.append((name, limiter.remaining(key, now_ns)))
-        return Decision(refusing, longest_ns, tuple(keys), tuple(charges), tuple(remaining))
+            self._sweep(now_ns)
+        asks = selection.asks
+        if asks is not None and charge:
+            keys = []
+            remaining = []
+            for name, part, whole_key, enter, cost in asks:
+                key = caller[part] if part is not None else whole_key(caller)
+                left = enter(key, now_ns, cost)
+                if left is None:
+                    break
+                keys.append((name, key))
+                remaining.append((name, left))
+            else:
+                return _new(
+                    Decision,
+                    (None, 0, selection.cost, tuple(keys), selection.charges, tuple(remaining), None),
+                )
+            for (_, key), (leave, cost) in zip(keys, selection.leaves, strict=False):
+                leave(key, now_ns, cost)
+        answered_ns = now_ns if answered_ns is None else answered_ns
+        if answered_ns < now_ns:
+            raise FaultError(f"a call of {now_ns} can't have been answered before, at {answered_ns}")
+        return self._decide(now_ns, selection, caller, objects, objects_asked, answered_ns, charge)
+
+    def _decide(
+        self,
+        now_ns: int,
+        selection: Selection,
+        caller: Mapping[str, str],
+        objects: int,
+        objects_asked: int,
+        answered_ns: int,
+        charge: bool,
+    ) -> Decision:
+        """Any decision, with all that limits may want to know."""
+        keys, whats, finals, refusing = [], [], [], []
+        named, longest_ns, dearest = None, 0, 0
+        for position, one in enumerate(selection.asked):
+            key = one.key(caller)
+            what: Any = 0
+            final = 0
+            if one.metered is not None:
+                what, final = one.costs(objects, objects_asked)
+                dearest = max(dearest, what)
+            else:
+                dearest = max(dearest, 1)
+                if isinstance(one.limiter, Concurrency):
+                    what, final = answered_ns, 1
+                elif isinstance(one.limiter, Cardinality):
+                    what = caller[one.limit.of]
+                    final = int(not one.limiter.has(key, what))
+            keys.append(key)
+            whats.append(what)
+            finals.append(final)
+            if one.limiter.room(key, now_ns, what) is None:
+                refusing.append(position)
+                wait_ns = min(one.limiter.wait_ns(key, now_ns, what), NEVER)
+                if wait_ns > longest_ns:
+                    named, longest_ns = one.limit.name, wait_ns
+        charges: list[tuple[str, int]] = []
+        evicted = None
+        if charge and not refusing:
+            for one, key, what, final in zip(selection.asked, keys, whats, finals, strict=True):
+                charges.append((one.limit.name, final))
+                if one.metered is None:
+                    gone = one.limiter.take(key, now_ns, what)
+                    evicted = gone if evicted is None else evicted
+                else:
+                    self._meter(one, one.metered, key, now_ns, what, final, answered_ns)
+        elif charge:
+            for position in sorted(frozenset().union(*(selection.charged_when_refused[i] for i in refusing))):
+                one, what = selection.asked[position], whats[position]
+                charges.append((one.limit.name, what))
+                if what:
+                    one.limiter.take(keys[position], now_ns, what)
+            for position in refusing:
+                limiter = selection.asked[position].limiter
+                if isinstance(limiter, Penalty):
+                    limiter.ask_blocked(keys[position], now_ns)
+        names = [one.limit.name for one in selection.asked]
+        lefts = [one.limiter.left(key, now_ns) for one, key in zip(selection.asked, keys, strict=True)]
+        return Decision(
+            named,
+            longest_ns,
+            dearest,
+            tuple(zip(names, keys, strict=True)),
+            tuple(charges),
+            tuple(zip(names, lefts, strict=True)),
+            evicted,
+        )
+
+    def _meter(
+        self, one: Asked, metered: Metered, key: str, now_ns: int, need: int, final: int, answered_ns: int
+    ) -> None:
+        """Charge an admitted call by its cost, now and when it has been answered."""
+        if one.limit.cost.when == "after":
+            need = 0
+        elif final > need:
+            raise FaultError(f"a call to limits.{one.limit.name} returns more objects than it asked for")
+        if need:
+            metered.take(key, now_ns, need)
+        if final != need:
+            self._settled += 1
+            settlement = _Settlement(answered_ns, self._settled, metered, key, now_ns, final - need)
+            heappush(self._settlements, settlement)
+            self._due_ns = min(self._due_ns, answered_ns)
+
+    def observe(self, now_ns: int, selection: Selection, decision: Decision, status: int) -> None:
+        """Count the answer to a call at the call's own instant, before the next is decided.
+
+        Only needed where `selection.penalties`.
+        """
+        if now_ns < self._now_ns:
+            raise self._backwards(now_ns)
+        for position, penalty in selection.penalty_positions:
+            penalty.answer(decision.keys[position][1], now_ns, status)
+
+    def standing(self, name: str, key: str, now_ns: int) -> Standing:
+        """How a key stands with a limit now."""
+        self.advance(now_ns)
+        limiter = self._limiters[name]
+        left = limiter.left(key, now_ns)
+        reset_ns = min(limiter.reset_ns(key, now_ns), NEVER)
+        return Standing(limiter.number, limiter.number - left, left, reset_ns)
+
+    def advance(self, now_ns: int) -> None:
+        """Let time pass: the timetable and what is to be settled, up to and including `now_ns`."""
+        if now_ns < self._now_ns:
+            raise self._backwards(now_ns)
+        self._now_ns = now_ns
+        if now_ns >= self._due_ns:
+            self._catch_up(now_ns)
+
+    def number(self, name: str) -> int:
+        """The number of a limit that is in force now."""
+        return self._limiters[name].number
+
+    def _backwards(self, now_ns: int) -> FaultError:
+        return FaultError(f"the engine's time can't go backwards: {now_ns} after {self._now_ns}")
+
+    def _catch_up(self, now_ns: int) -> None:
+        """Settle and change what is due. No settlement depends on a number, so either may come first."""
+        settlements, changes = self._settlements, self._changes
+        while settlements and settlements[0].due_ns <= now_ns:
+            due_ns, _, metered, key, at_ns, amount = heappop(settlements)
+            if amount > 0:
+                metered.take(key, due_ns, amount)
+            else:
+                metered.give_back(key, at_ns, due_ns, -amount)
+        while changes and changes[-1].at_ns <= now_ns:
+            at_ns, name, number, why = changes.pop()
+            limiter = self._limiters[name]
+            before, limiter.number = limiter.number, number
+            if self._on_change is not None:
+                self._on_change(at_ns, name, before, number, why)
+        self._due_ns = min(
+            settlements[0].due_ns if settlements else NEVER, changes[-1].at_ns if changes else NEVER
+        )
+
+    def _sweep(self, now_ns: int) -> None:
+        """Forget the keys about which nothing need be known any more."""
+        self._until_sweep = max(_SWEEP_EVERY, sum(limiter.sweep(now_ns) for _, limiter in self._limits))
+
+
+def _limiter(limit: Limit) -> Limiter[Any]:
+    kind = limit.counts if limit.kind == "opaque" else limit.kind
+    if kind == "rolling_window":
+        return RollingWindow(limit)
+    if kind == "fixed_window" and limit.align == "first_call":
+        return FirstCallWindow(limit)
+    if kind == "fixed_window" and limit.align == "offset":
+        return OffsetWindow(limit)
+    if kind == "fixed_window":
+        return ClockWindow(limit, calendar_of(limit))
+    if kind == "token_bucket":
+        return TokenBucket(limit)
+    if kind == "balance":
+        return Balance(limit, calendar_of(limit))
+    if kind == "concurrency":
+        return Concurrency(limit)
+    if kind == "cardinality":
+        return Cardinality(limit)
+    if kind == "penalty":
+        return Penalty(limit)
+    raise FaultError(f"limits.{limit.name}: kind {limit.kind!r} passed validation but has no limiter")

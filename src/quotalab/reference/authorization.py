@@ -9,6 +9,7 @@ import base64
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 from authlib.oauth2.rfc6749.errors import OAuth2Error
@@ -27,6 +28,9 @@ from quotalab.sandbox.access import Access
 __all__ = ["Authorizer", "BearerAuth"]
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+_SECOND_NS = 1_000_000_000
+_FOREVER_NS = 2**62
+_LONGEST_S = 10**9
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,8 @@ class Authorizer:
             code_verifier=pending.verifier,
         )
         response = self._post(body)
-        if response.status_code != 200:
+        if self._keep(pending.person, response, None) is None:
             raise ProviderError(response.status_code, _code(response))
-        self._keep(pending.person, response, None)
         return pending.person
 
     def token(self, person: str, *, beside: str | None = None) -> str:
@@ -143,8 +146,9 @@ class Authorizer:
             self._store.forget(person)
             return None
         response = self._post(prepare_token_request("refresh_token", refresh_token=tokens.refresh_token))
-        if response.status_code == 200:
-            return self._keep(person, response, tokens.refresh_token)
+        fresh = self._keep(person, response, tokens.refresh_token)
+        if fresh is not None:
+            return fresh
         if _code(response) == "invalid_grant":  # gone for good: asking again would only annoy the provider
             self._store.forget(person)
             return None
@@ -154,14 +158,25 @@ class Authorizer:
         headers = {**_FORM, "Authorization": self._basic}
         return self._client.post(self._access.token_endpoint, content=body, headers=headers)
 
-    def _keep(self, person: str, response: httpx.Response, refresh_token: str | None) -> Tokens:
-        """Keep what came; without a new refresh token the old one stays good (RFC 6749, 6)."""
-        document = response.json()
+    def _keep(self, person: str, response: httpx.Response, refresh_token: str | None) -> Tokens | None:
+        """Keep what came; None where it is no token.
+
+        Without a new refresh token the old one stays good (RFC 6749, 6); a token that comes without a
+        lifetime (RFC 6749, 5.1) is good until the provider says otherwise.
+        """
+        document = _document(response)
+        if response.status_code != 200 or not isinstance(document.get("access_token"), str):
+            return None
+        lifetime_s, scope = document.get("expires_in"), document.get("scope")
+        expires_ns = _FOREVER_NS
+        if isinstance(lifetime_s, int) and 0 <= lifetime_s < _LONGEST_S:
+            expires_ns = self._clock.now_ns() + lifetime_s * _SECOND_NS
+        given = document.get("refresh_token")
         tokens = Tokens(
             document["access_token"],
-            document.get("refresh_token", refresh_token),
-            self._clock.now_ns() + int(document.get("expires_in", 3600)) * 1_000_000_000,
-            document.get("scope", self._scope),
+            given if isinstance(given, str) else refresh_token,
+            expires_ns,
+            scope if isinstance(scope, str) else self._scope,
         )
         self._store.put(person, tokens)
         return tokens
@@ -182,8 +197,13 @@ class BearerAuth(httpx.Auth):
 
 def _code(response: httpx.Response) -> str:
     """The error code of an OAuth error answer (RFC 6749, 5.2), or nothing."""
+    return str(_document(response).get("error", ""))
+
+
+def _document(response: httpx.Response) -> dict[str, Any]:
+    """A JSON object; empty where the answer is none."""
     try:
         document = response.json()
-    except ValueError:
-        return ""
-    return str(document.get("error", "")) if isinstance(document, dict) else ""
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,98 +1,61 @@
 """A request budget: the app's own account of what it may still ask of the provider, shared by all it does.
 
-It never lets more than its share go in any period, keeps a margin, keeps room for what people are waiting
-for, and spreads background work evenly, so that an hour's calls are not gone after ten minutes.
+It never lets more than its share go in any period of any allowance, keeps a margin, keeps room for what
+people are waiting for, and spreads background work evenly, so that an hour's calls are not gone after ten
+minutes.
 """
 
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right, insort
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Mapping, Sequence
 
 from quotalab.clock import Clock
 from quotalab.profiles import policy
+from quotalab.profiles.reference import Allowance
 from quotalab.reference.errors import Declined
 
-__all__ = ["Budget"]
+__all__ = ["Account", "Budget"]
+
+_WIDEST_FIRST = ("app", "tenant", "person")
+
+_Ticket = tuple[bool, int]
+"""Interactive first, then first come: (is background, number)."""
 
 
-class Budget:
-    """Call `acquire` before each call to the provider and `settle` after it.
+class Account:
+    """One allowance, of the app or of one person or tenant. Only a `Budget` uses it, under its lock."""
 
-    A call counts from when it is let go until one period after its answer came: the provider counted it
-    somewhere in between, so however long the network took, no two counts can disagree.
-    Safe for threads and greenlets.
-    """
-
-    def __init__(self, settings: policy.Budget, clock: Clock) -> None:
-        self._clock = clock
-        self._period_ns = settings.period_ns
-        self._most = max(1, int(settings.calls * (1 - settings.margin)))
+    def __init__(self, allowance: Allowance, settings: policy.Budget) -> None:
+        self._period_ns = allowance.period_ns
+        self._most = max(1, int(allowance.calls * (1 - settings.margin)))
         self._most_background = max(1, int(self._most * (1 - settings.reserve)))
-        self._interval_ns = settings.period_ns // self._most_background
+        self._interval_ns = self._period_ns // self._most_background
         self._burst_ns = (settings.burst - 1) * self._interval_ns
-        self._lock = threading.Lock()
         self._in_flight = 0
-        self._leaves_ns: list[int] = []
+        self._leaves_ns: deque[int] = deque()
         """When each settled call leaves the account, ascending."""
         self._spread_ns = 0
         """When the next background call would be due if all before it had been spread evenly."""
         self._closed_until_ns = 0
-        self._waiting: list[tuple[bool, int]] = []
-        """Who waits, interactive first, then first come: (is background, ticket)."""
-        self._tickets = 0
+        self._waiting: list[_Ticket] = []
+        """Who waits for this account, in order."""
 
-    def acquire(self, *, interactive: bool, deadline_ns: int) -> None:
-        """Wait for room for one call, at most until `deadline_ns` (by the clock's `now_ns`).
-
-        Raises `Declined` at once when there will be no room by then.
-        """
-        with self._lock:
-            self._tickets += 1
-            ticket = (not interactive, self._tickets)
-            insort(self._waiting, ticket)
-        try:
-            while True:
-                with self._lock:
-                    now_ns = self._clock.now_ns()
-                    wait_ns = self._wait_ns(ticket, now_ns)
-                    if wait_ns == 0:
-                        self._take(now_ns, interactive=interactive)
-                        return
-                    if now_ns + wait_ns > deadline_ns:
-                        raise Declined("the budget has no call left before the deadline")
-                self._clock.sleep_ns(wait_ns)
-        finally:
-            with self._lock:
-                self._waiting.remove(ticket)
-
-    def settle(self) -> None:
-        """A call that was let go has been answered, or has failed: it may have been counted all the same."""
-        with self._lock:
-            self._in_flight -= 1
-            insort(self._leaves_ns, self._clock.now_ns() + self._period_ns)
-
-    def close(self, duration_ns: int) -> None:
-        """The provider said to wait: nothing goes before that has passed."""
-        with self._lock:
-            self._closed_until_ns = max(self._closed_until_ns, self._clock.now_ns() + duration_ns)
-
-    def _take(self, now_ns: int, *, interactive: bool) -> None:
-        self._in_flight += 1
-        if not interactive:
-            self._spread_ns = max(self._spread_ns, now_ns) + self._interval_ns
-
-    def _wait_ns(self, ticket: tuple[bool, int], now_ns: int) -> int:
+    def wait_ns(self, ticket: _Ticket, now_ns: int) -> int:
         """0 when the call may go now, else how long until it is worth asking again."""
         leaves_ns = self._leaves_ns
-        del leaves_ns[: bisect_right(leaves_ns, now_ns)]
+        while leaves_ns and leaves_ns[0] <= now_ns:
+            leaves_ns.popleft()
         background = ticket[0]
         ready_ns = max(now_ns, self._closed_until_ns)
+        # Whoever waits ahead takes the room that comes free first, and the first turns.
+        ahead = bisect_left(self._waiting, ticket)
         if background:
-            ready_ns = max(ready_ns, self._spread_ns - self._burst_ns)
+            turns = ahead - bisect_left(self._waiting, (True, 0))
+            ready_ns = max(ready_ns, self._spread_ns - self._burst_ns + turns * self._interval_ns)
         most = self._most_background if background else self._most
-        ahead = bisect_right(self._waiting, ticket) - 1
-        # Whoever waits ahead takes the room that comes free first.
         too_many = len(leaves_ns) + self._in_flight + ahead + 1 - most
         if too_many > 0:
             if too_many <= len(leaves_ns):
@@ -100,3 +63,116 @@ class Budget:
             else:  # the room that is needed belongs to calls not answered yet
                 ready_ns = max(ready_ns, now_ns + self._period_ns)
         return ready_ns - now_ns
+
+    def enlist(self, ticket: _Ticket) -> None:
+        """The call waits for this account, and keeps its place before those that come later."""
+        insort(self._waiting, ticket)
+
+    def strike(self, ticket: _Ticket) -> None:
+        """The call does not wait for this account any longer."""
+        self._waiting.remove(ticket)
+
+    def take(self, now_ns: int, *, background: bool) -> None:
+        """A call goes."""
+        self._in_flight += 1
+        if background:
+            self._spread_ns = max(self._spread_ns, now_ns) + self._interval_ns
+
+    def settle(self, now_ns: int) -> None:
+        """A call has been answered."""
+        self._in_flight -= 1
+        leaves_ns = now_ns + self._period_ns
+        if self._leaves_ns:
+            leaves_ns = max(leaves_ns, self._leaves_ns[-1])
+        self._leaves_ns.append(leaves_ns)
+
+    def close(self, until_ns: int) -> None:
+        """Nothing goes before `until_ns`."""
+        self._closed_until_ns = max(self._closed_until_ns, until_ns)
+
+
+class Budget:
+    """Call `acquire` before each call to the provider and `settle` after it, with what `acquire` returned.
+
+    `who` says for whom a call is made: by ``person`` and ``tenant``, as far as they are known; allowances of
+    what is not known are not asked.
+
+    A call counts from when it is let go until one period after its answer came: the provider counted it
+    somewhere in between, so however long the network took, no two counts can disagree.
+    Safe for threads and greenlets.
+    """
+
+    def __init__(self, allowances: Sequence[Allowance], settings: policy.Budget, clock: Clock) -> None:
+        self._allowances = tuple(allowances)
+        self._settings = settings
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._accounts: dict[tuple[int, str], Account] = {}
+        self._tickets = 0
+
+    def acquire(self, who: Mapping[str, str], *, interactive: bool, deadline_ns: int) -> list[Account]:
+        """Wait for room for one call in every allowance, at most until `deadline_ns` (by the clock).
+
+        A call is taken from all its accounts or from none. Raises `Declined` at once when there will be no
+        room by then.
+        """
+        enlisted: list[Account] = []
+        with self._lock:
+            self._tickets += 1
+            ticket = (not interactive, self._tickets)
+            accounts = [account for _, account in self._accounts_of(who)]
+        try:
+            while True:
+                with self._lock:
+                    now_ns = self._clock.now_ns()
+                    waits_ns = [account.wait_ns(ticket, now_ns) for account in accounts]
+                    while enlisted:
+                        enlisted.pop().strike(ticket)
+                    wait_ns = max(waits_ns, default=0)
+                    if wait_ns == 0:
+                        for account in accounts:
+                            account.take(now_ns, background=not interactive)
+                        return accounts
+                    if now_ns + wait_ns > deadline_ns:
+                        raise Declined("the budget has no call left before the deadline")
+                    for account, own_ns in zip(accounts, waits_ns, strict=True):
+                        if own_ns > 0:  # who waits elsewhere keeps no room here from others
+                            account.enlist(ticket)
+                            enlisted.append(account)
+                self._clock.sleep_ns(wait_ns)
+        finally:
+            with self._lock:
+                for account in enlisted:
+                    account.strike(ticket)
+
+    def settle(self, accounts: Sequence[Account]) -> None:
+        """A call that was let go has been answered, or has failed: it may have been counted all the same."""
+        with self._lock:
+            now_ns = self._clock.now_ns()
+            for account in accounts:
+                account.settle(now_ns)
+
+    def close(self, who: Mapping[str, str], duration_ns: int) -> None:
+        """The provider refused a call and said to wait: nothing like it goes before that has passed.
+
+        Which limit refused is not known. Where there are allowances of people or tenants, it was most likely
+        this person's or tenant's; one person's day must not end everybody's.
+        """
+        with self._lock:
+            concerned = self._accounts_of(who)
+            narrowest = max((_WIDEST_FIRST.index(per) for per, _ in concerned), default=0)
+            for per, account in concerned:
+                if _WIDEST_FIRST.index(per) == narrowest:
+                    account.close(self._clock.now_ns() + duration_ns)
+
+    def _accounts_of(self, who: Mapping[str, str]) -> list[tuple[str, Account]]:
+        found = []
+        for i, allowance in enumerate(self._allowances):
+            key = "" if allowance.per == "app" else who.get(allowance.per)
+            if key is None:
+                continue
+            account = self._accounts.get((i, key))
+            if account is None:
+                account = self._accounts[i, key] = Account(allowance, self._settings)
+            found.append((allowance.per, account))
+        return found

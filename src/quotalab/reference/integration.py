@@ -1,11 +1,14 @@
 """The reference integration: a calendar app's side of a provider's API, under a policy profile.
 
 It is the default app under test and the example to learn from: every call goes through one place, `_call`,
-where the budget is asked, the answer judged, and the next attempt timed.
+where the budget is asked, the answer judged, and the next attempt timed. How the API is called stands in the
+provider profile, under ``[reference]``.
 """
 
 from __future__ import annotations
 
+import re
+import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,18 +18,23 @@ from typing import Any
 import httpx
 
 from quotalab.clock import Clock, Entropy
+from quotalab.errors import ScenarioError
 from quotalab.profiles.policy import Policy
+from quotalab.profiles.reference import Allowance, ReferenceApi
+from quotalab.reference.answers import Answer, promised_ns
 from quotalab.reference.authorization import Authorizer, BearerAuth
 from quotalab.reference.budget import Budget
 from quotalab.reference.errors import Declined, ProviderError
+from quotalab.reference.requests import Request, filled, first_request, next_request
 from quotalab.reference.tokens import TokenStore
 from quotalab.sandbox.access import Access
 
 __all__ = ["Calendar", "Fetched", "Patience", "build"]
 
-SCOPE = "events.read events.write"
 _MOST_PAGES = 100
 _CALL_NS = 10**9  # what a call itself may take, out of an operation's time
+_REFUSAL = 429  # how a policy's statuses speak of refusals, whatever status a provider has for them
+_TENANT = re.compile(r"[!-~]{1,200}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Fetched:
 def build(
     access: Access,
     policy: Policy,
+    api: ReferenceApi | None,
     *,
     clock: Clock,
     entropy: Entropy,
@@ -57,9 +66,15 @@ def build(
 ) -> Calendar:
     """The integration, ready to use; `state` is a folder for its encrypted tokens.
 
+    `api` is the ``[reference]`` table of the provider profile; without one `ScenarioError` is raised.
     `traceparent` gives the trace that a call belongs to (W3C Trace Context), or None.
     """
-    return Calendar(access, policy, clock=clock, entropy=entropy, state=state, traceparent=traceparent)
+    if api is None:
+        raise ScenarioError(
+            "the provider profile has no [reference] table, so the reference integration cannot call its "
+            "API; add one, or name an app of your own under [tool.quotalab.app]"
+        )
+    return Calendar(access, policy, api, clock=clock, entropy=entropy, state=state, traceparent=traceparent)
 
 
 class Calendar:
@@ -69,13 +84,17 @@ class Calendar:
         self,
         access: Access,
         policy: Policy,
+        api: ReferenceApi,
         *,
         clock: Clock,
         entropy: Entropy,
         state: Path,
         traceparent: Callable[[], str | None],
     ) -> None:
-        self._api = access.api_base
+        self._api_base = access.api_base
+        self._api = api
+        self._after_failures = tuple(wait for wait in api.waits if wait.name.lower() == "retry-after")
+        """Headers that also tell when to ask again after an error; the others tell of limits only."""
         self._retry = policy.retry
         self._when_spent = policy.budget.when_spent
         self._clock = clock
@@ -93,12 +112,15 @@ class Calendar:
             TokenStore(state, urlsafe_b64encode(entropy.key("app-token-store"))),
             clock,
             entropy,
-            scope=SCOPE,
+            scope=api.scope,
             refresh_before_ns=policy.refresh_before_ns,
         )
         self._auth: dict[str, BearerAuth] = {}
-        self._budget = Budget(policy.budget, clock) if policy.budget.enabled else None
+        allowances = api.budget or (Allowance(policy.budget.calls, policy.budget.period_ns),)
+        self._budget = Budget(allowances, policy.budget, clock) if policy.budget.enabled else None
         self._had: dict[tuple[str, str], Any] = {}
+        self._tenants: dict[str, str] = {}
+        self._learning: dict[tuple[str, bool], threading.Lock] = {}
 
     def _carry_trace(self, request: httpx.Request) -> None:
         """Say which trace a call belongs to."""
@@ -127,106 +149,196 @@ class Calendar:
     # ---- what people do
 
     def week(self, person: str, patience: Patience) -> Fetched:
-        """The events to show: one call, or what was shown last."""
-        return self._fetch(person, "/events", patience)
+        """The events to show, the first page of them: one call, or what was shown last."""
+
+        def ask(patience: Patience) -> Any:
+            values = self._values(person, patience)
+            request = first_request(self._api_base, self._api.list, values, reads=True)
+            return self._items(self._call(person, request, patience))
+
+        return self._fetch((person, "week"), ask, patience)
 
     def event(self, person: str, event: str, patience: Patience) -> Fetched:
-        """One event: one call, or what was shown last."""
-        return self._fetch(person, f"/events/{event}", patience)
+        """One event, by its number: one call, or what was shown last."""
+
+        def ask(patience: Patience) -> Any:
+            values = {**self._values(person, patience), "n": event}
+            request = first_request(self._api_base, self._api.read, values, reads=True)
+            return self._document(self._call(person, request, patience))
+
+        return self._fetch((person, f"event {event}"), ask, patience)
 
     def add(self, person: str, title: str, patience: Patience) -> Fetched:
         """Add an event: one call."""
-        response = self._call(
-            person, "POST", "/events", patience, json={"title": title, "duration_minutes": 30}
-        )
-        return Fetched(response.json())
+        values = {**self._values(person, patience), "title": title}
+        request = first_request(self._api_base, self._api.create, values, reads=False)
+        return Fetched(self._document(self._call(person, request, patience)))
 
     def export(self, person: str, patience: Patience) -> Fetched:
         """Everything, page by page: as many calls as there are pages."""
+        values = self._values(person, patience)
+        request = first_request(self._api_base, self._api.list, values, reads=True)
         events: list[Any] = []
-        page: str | None = "1"
-        for _ in range(_MOST_PAGES):
-            document = self._call(person, "GET", f"/events?page={page}", patience).json()
-            events += document["events"]
-            page = document["next_page"]
-            if page is None:
+        for page in range(1, _MOST_PAGES + 1):
+            answer = self._call(person, request, patience)
+            items = self._items(answer)
+            events += items
+            following = next_request(self._api, request, answer, page, len(items))
+            if following is None:
                 break
+            request = following
         return Fetched(events)
 
     # ---- how calls are made
 
-    def _fetch(self, person: str, path: str, patience: Patience) -> Fetched:
+    def _fetch(self, what: tuple[str, str], ask: Callable[[Patience], Any], patience: Patience) -> Fetched:
         """A read that may be answered from what the app had, where the policy says so."""
-        had = self._had.get((person, path))
+        had = self._had.get(what)
         serves = "stale" in self._when_spent and had is not None
         if serves and self._when_spent[0] == "stale":
             patience = Patience(self._clock.now_ns(), patience.interactive)
         try:
-            data = self._call(person, "GET", path, patience).json()
+            data = ask(patience)
         except (Declined, ProviderError):
             if serves:
                 return Fetched(had, stale=True)
             raise
-        self._had[person, path] = data
+        self._had[what] = data
         return Fetched(data)
 
-    def _call(
-        self, person: str, method: str, path: str, patience: Patience, json: Any = None
-    ) -> httpx.Response:
+    def _items(self, answer: Answer) -> list[Any]:
+        items = answer.at(self._api.items_at)
+        if not isinstance(items, list):
+            raise ProviderError(answer.status, "without a list of items")
+        return items
+
+    def _document(self, answer: Answer) -> Any:
+        if answer.document is None:
+            raise ProviderError(answer.status, "with a body that cannot be read")
+        return answer.document
+
+    def _values(self, person: str, patience: Patience) -> dict[str, str]:
+        """The field that every request may have: the person's tenant, where the API needs it.
+
+        It is asked for once. Nobody who is waited for stands behind somebody who is not.
+        """
+        endpoint = self._api.tenant
+        if endpoint is None:
+            return {}
+        if person not in self._tenants:
+            lock = self._learning.setdefault((person, patience.interactive), threading.Lock())
+            if not lock.acquire(timeout=max(0, patience.deadline_ns - self._clock.now_ns()) / 1e9):
+                raise Declined("the person's tenant is not known before the deadline")
+            try:
+                if person not in self._tenants:
+                    request = first_request(self._api_base, endpoint, {}, reads=True)
+                    self._tenants[person] = self._tenant(self._call(person, request, patience))
+            finally:
+                lock.release()
+        return {"tenant": self._tenants[person]}
+
+    def _tenant(self, answer: Answer) -> str:
+        tenant = answer.at(self._api.tenant_at)
+        if (
+            isinstance(tenant, bool)
+            or not isinstance(tenant, str | int)
+            or not _TENANT.fullmatch(str(tenant))
+        ):
+            raise ProviderError(answer.status, "without a tenant")
+        return str(tenant)
+
+    def _headers(self, person: str) -> dict[str, str]:
+        """The headers of a call; what speaks of a tenant that is not known yet is left out."""
+        values = {"tenant": self._tenants[person]} if person in self._tenants else {}
+        return {
+            name: filled(text, values)
+            for name, text in self._api.headers.items()
+            if values or "{tenant}" not in text
+        }
+
+    def _call(self, person: str, request: Request, patience: Patience) -> Answer:
         """One request with its retries. Raises `Declined` or `ProviderError`."""
         deadline_ns = patience.deadline_ns - _CALL_NS if "wait" in self._when_spent else 0
-        auth = self._auth.get(person)
-        if auth is None:
-            auth = self._auth[person] = BearerAuth(self._authorizer, person)
         attempt, refused_token = 0, None
         while True:
             # A stale token is renewed now, not with a call of the budget in hand.
             token = self._authorizer.token(person, beside=refused_token)
-            if self._budget is not None:
-                self._budget.acquire(interactive=patience.interactive, deadline_ns=deadline_ns)
-            try:
-                response = self._client.request(method, self._api + path, json=json, auth=auth)
-            finally:
-                if self._budget is not None:
-                    self._budget.settle()
-            if response.status_code == 401 and refused_token is None:
-                refused_token = token  # once with a fresh one; a second 401 in a row stands
+            answer = self._send(person, request, interactive=patience.interactive, deadline_ns=deadline_ns)
+            refused = answer.told(self._api.refused)
+            if refused is None and refused_token is None and answer.told(self._api.expired) is not None:
+                refused_token = token  # once with a fresh one; a second such answer in a row stands
                 continue
             attempt += 1
-            if response.status_code < 400:
-                return response
-            wait_ns = self._wait_ns(method, response, attempt)
+            told = refused or self._error(answer)
+            if told is None:
+                return answer
+            wait_ns = self._wait_ns(person, request, answer, attempt, refused=refused is not None)
             if wait_ns is None:
-                raise ProviderError(response.status_code, response.reason_phrase)
+                raise ProviderError(answer.status, told)
             if self._clock.now_ns() + wait_ns + _CALL_NS > patience.deadline_ns:
-                raise ProviderError(response.status_code, "and the deadline is too near to ask again")
+                raise ProviderError(answer.status, "and the deadline is too near to ask again")
             self._clock.sleep_ns(wait_ns)
 
-    def _wait_ns(self, method: str, response: httpx.Response, attempt: int) -> int | None:
+    def _send(self, person: str, request: Request, *, interactive: bool, deadline_ns: int) -> Answer:
+        """One call, when the budget has room for it."""
+        auth = self._auth.get(person)
+        if auth is None:
+            auth = self._auth[person] = BearerAuth(self._authorizer, person)
+        accounts = None
+        if self._budget is not None:
+            who = self._who(person)
+            accounts = self._budget.acquire(who, interactive=interactive, deadline_ns=deadline_ns)
+        try:
+            return Answer(
+                self._client.request(
+                    request.method,
+                    request.url,
+                    headers=self._headers(person),
+                    json=request.json,
+                    data=request.form,
+                    auth=auth,
+                )
+            )
+        finally:
+            if self._budget is not None and accounts is not None:
+                self._budget.settle(accounts)
+
+    def _who(self, person: str) -> dict[str, str]:
+        """For whom a call is made, as the budget wants it."""
+        tenant = self._tenants.get(person)
+        return {"person": person} if tenant is None else {"person": person, "tenant": tenant}
+
+    def _error(self, answer: Answer) -> str | None:
+        """What is wrong with an answer; None: it is data."""
+        if not 200 <= answer.status < 300:
+            return answer.response.reason_phrase
+        return answer.told(self._api.failed) or answer.told(self._api.expired)
+
+    def _wait_ns(
+        self, person: str, request: Request, answer: Answer, attempt: int, *, refused: bool
+    ) -> int | None:
         """How long to wait before asking again; None: do not.
 
-        A refusal did no work, so anything may be asked again; after a failure only what is idempotent
-        (RFC 9110, 9.2.2). Retry-After is kept to the second, with jitter on top, and told to the budget.
+        A refusal did no work, so anything may be asked again; after a failure only what is repeatable. What
+        was promised is kept to the nanosecond, with jitter on top; of a refusal the budget is told, whether
+        this request is made again or not.
         """
         retry = self._retry
-        if response.status_code not in retry.statuses:
+        promised_wait_ns = None
+        if retry.obey_retry_after:
+            waits = self._api.waits if refused else self._after_failures
+            promised_wait_ns = promised_ns(answer.response.headers, waits, self._clock.now_ns())
+            if refused and promised_wait_ns is not None and self._budget is not None:
+                self._budget.close(self._who(person), promised_wait_ns)
+        if (_REFUSAL if refused else answer.status) not in retry.statuses:
             return None
         if retry.attempts is not None and attempt >= retry.attempts:
             return None
-        if response.status_code != 429 and method == "POST":
+        if not refused and not request.repeatable:
             return None
         backoff_ns = min(retry.cap_ns, retry.base_ns << min(attempt - 1, 40))
         if retry.jitter == "full":
             backoff_ns = self._random.randrange(backoff_ns + 1)
-        promised_ns = _retry_after_ns(response) if retry.obey_retry_after else None
-        if promised_ns is None:
+        if promised_wait_ns is None:
             return backoff_ns
-        if self._budget is not None:
-            self._budget.close(promised_ns)
-        return promised_ns + (backoff_ns if retry.jitter == "full" else 0)
-
-
-def _retry_after_ns(response: httpx.Response) -> int | None:
-    """The promised wait, where it is a number of seconds (RFC 9110, 10.2.3)."""
-    text = response.headers.get("Retry-After", "")
-    return int(text) * 1_000_000_000 if text.isascii() and text.isdigit() else None
+        return promised_wait_ns + (backoff_ns if retry.jitter == "full" else 0)

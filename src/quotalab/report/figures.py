@@ -24,8 +24,11 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator
 
-from quotalab.frames import Frames, LimitUse, limit_uses, use_curve
-from quotalab.frames.limits import asked, key_code
+from quotalab.frames import Frames, LimitUse, limit_uses
+from quotalab.frames.asked import numbers
+from quotalab.frames.curves import use_curves
+from quotalab.profiles.limits import Cost, Match
+from quotalab.report.summary import limit_in_words
 from quotalab.rules.metrics import HOUR_NS, demand, quantile_ns, waits_ns
 from quotalab.rules.times import clock_time, duration
 
@@ -59,6 +62,15 @@ _MOST_BINS = 48
 _BINS_NS = tuple(n * 1_000_000_000 for n in (1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400))
 _MINUTE_NS = 60_000_000_000
 _MOST_LIMITS = 6
+_WHAT = {
+    "rolling_window": "At each moment, what was asked of the limit within any window of PERIOD",
+    "fixed_window": "At each moment, what was asked of the limit within each window of PERIOD",
+    "token_bucket": "At each moment, what was asked for and had not drained away",
+    "balance": "At each moment, what had been asked of the balance within PERIOD",
+    "concurrency": "At each moment, how many calls were under way",
+    "cardinality": "At each moment, how many different ones had asked",
+    "penalty": "At each moment, how many answers were counted",
+}
 
 
 @dataclass(frozen=True)
@@ -119,38 +131,38 @@ def draw_all(frames: Frames) -> list[Drawing]:
 
 def use_of_limit(frames: Frames, use: LimitUse, ax: Axes) -> Axes:
     """What was asked of a limit's worst key against what was admitted, the limit, and the peak."""
-    limit, calls = use.limit, frames.once(asked)[use.limit.name]
-    mine = calls.key == key_code(frames, use)
-    at_ns, cost, admitted = calls.at_ns[mine], calls.cost[mine], calls.admitted[mine]
-    curves = [("asked", at_ns, cost, calls.uses.opened_ns[mine])]
-    if not admitted.all():
-        inside = admitted
-        curves.append(("admitted", at_ns[inside], cost[inside], calls.uses.opened_ns[mine][inside]))
-    else:
-        curves = [("admitted", *curves[0][1:])]
     start_ns, end_ns = frames.span_ns
-    for name, at, costs, opened in curves:
-        if limit.kind == "rolling_window":
-            times, level = use_curve(at, costs, limit.period_ns)
-        else:
-            times, level = _saw(at, costs, opened, limit.period_ns)
-        times, level = np.append(start_ns, times), np.append(0, level)
+    curves = use_curves(frames, use)
+    for curve in curves:
+        times, level = np.append(start_ns, curve.at_ns), np.append(0, curve.level)
         shown = times <= end_ns
         times, level = thinned(times[shown], level[shown])
         times, level = np.append(times, end_ns), np.append(level, level[-1])
         hours = (times - start_ns) / HOUR_NS
-        colour = PALETTE[name]
-        ax.fill_between(hours, level, step="post", color=colour, alpha=0.16, linewidth=0)
-        ax.step(hours, level, where="post", color=colour, linewidth=1.3)
-    most = max(use.peak_asked, limit.limit)
-    ax.axhline(limit.limit, color=PALETTE["limit"], linewidth=1.2, dashes=(5, 3))
+        colour = PALETTE[curve.name]
+        ax.fill_between(
+            hours, level, step=None if curve.slopes else "post", color=colour, alpha=0.16, linewidth=0
+        )
+        ax.plot(
+            hours, level, drawstyle="default" if curve.slopes else "steps-post", color=colour, linewidth=1.3
+        )
+    most, limit = max(use.peak_asked, use.number), f"limit {use.limit.limit:,}"
+    if use.limit.changes:
+        changed_ns = frames.run.start_ns + np.array([change.after_ns for change in use.limit.changes])
+        times = np.concatenate([[start_ns], changed_ns[changed_ns < end_ns], [end_ns]])
+        number = numbers(frames, use.limit, times)
+        ax.step((times - start_ns) / HOUR_NS, number, where="post", color=PALETTE["limit"], linewidth=1.2)
+        most = max(most, int(number.max()))
+        limit = "limit, as it changed" if number.min() != number.max() else limit
+    else:
+        ax.axhline(use.number, color=PALETTE["limit"], linewidth=1.2, dashes=(5, 3))
     assert use.peak_at_ns is not None, "a limit that was asked has a peak"
     peak = (use.peak_at_ns - start_ns) / HOUR_NS
-    ax.plot([peak], [use.peak_asked], "o", color=PALETTE[curves[0][0]], markersize=5)
+    ax.plot([peak], [use.peak_asked], "o", color=PALETTE[curves[0].name], markersize=5)
     right = peak > 0.72 * (end_ns - start_ns) / HOUR_NS
     ax.annotate(
         f"peak {use.peak_asked:,} at {clock_time(use.peak_at_ns, day=end_ns - start_ns > 30 * HOUR_NS)}",
-        (peak, max(use.peak_asked, limit.limit)),  # never across the limit's line
+        (peak, max(use.peak_asked, use.number)),  # never across the limit's line
         xytext=(-8 if right else 8, 5),
         textcoords="offset points",
         ha="right" if right else "left",
@@ -159,9 +171,11 @@ def use_of_limit(frames: Frames, use: LimitUse, ax: Axes) -> Axes:
     )
     ax.set_ylim(0, most * 1.16)
     labels = [("asked for", "asked"), ("admitted", "admitted")]
-    if len(curves) == 1:
+    if use.limit.kind == "penalty":
+        labels = [("counted answers", "asked")]
+    elif len(curves) == 1:
         labels = [("asked for, and all of it admitted", "admitted")]
-    return _finish(ax, frames, [*labels, (f"limit {limit.limit:,}", "limit")])
+    return _finish(ax, frames, [*labels, (limit, "limit")])
 
 
 def demand_by_bin(frames: Frames, ax: Axes) -> Axes:
@@ -174,7 +188,16 @@ def demand_by_bin(frames: Frames, ax: Axes) -> Axes:
     _bars(ax, left + 0.50 * width, table["admitted"].to_numpy(), 0.40 * width, "admitted")
     most = float(max(table["demand"].max(), table["admitted"].max(), 1.0))
     labels = [("demand", "demand"), ("admitted", "admitted")]
-    whole = [one.limit for one in frames.provider.limits if one.key == ("app",) and one.period_ns == width_ns]
+    whole = [
+        one.limit
+        for one in frames.provider.limits
+        if (one.counts or one.kind) in ("rolling_window", "fixed_window")
+        and one.key == ("app",)
+        and one.period_ns == width_ns
+        and one.cost == Cost()
+        and one.match == Match()
+        and not one.changes
+    ]
     if whole:
         least = min(whole)
         ax.axhline(least, color=PALETTE["limit"], linewidth=1.2, dashes=(5, 3))
@@ -261,20 +284,6 @@ def _per(width_ns: int) -> str:
     )
 
 
-def _saw(at_ns: Ints, cost: Ints, opened_ns: Ints, period_ns: int) -> tuple[Ints, Ints]:
-    """Use of fixed windows as steps: it grows within a window and falls to 0 at its end."""
-    new = np.append(True, opened_ns[1:] != opened_ns[:-1])
-    total = np.cumsum(cost)
-    before = (total - cost)[new]
-    within = total - np.repeat(before, np.diff(np.flatnonzero(new), append=len(at_ns)))
-    ends = opened_ns[new] + period_ns
-    times = np.concatenate([at_ns, ends])
-    level = np.concatenate([within, np.zeros(len(ends), dtype=np.int64)])
-    # A call at the very end of a window is of the next one, and comes after the fall.
-    order = np.lexsort((np.append(np.ones(len(at_ns)), np.zeros(len(ends))), times))
-    return times[order], level[order]
-
-
 def _bars(
     ax: Axes, left: npt.NDArray[Any], height: npt.NDArray[Any], width: float, colour: str, alpha: float = 0.9
 ) -> None:
@@ -331,17 +340,19 @@ def _time_ticks(start_ns: int, end_ns: int) -> tuple[list[float], list[str]]:
 
 def _limit_drawing(frames: Frames, use: LimitUse, number: int) -> Drawing:
     limit = use.limit
-    kind = "any window of" if limit.kind == "rolling_window" else "each window of"
-    caption = (
-        f"At each moment, what was asked of the limit within {kind} {duration(limit.period_ns)}, refused "
-        f"calls included, against what was admitted."
-    )
+    caption = f"{_WHAT[limit.counts or limit.kind]}, refused calls included, against what was admitted."
+    if limit.kind == "penalty":
+        caption = f"{_WHAT['penalty']}. Above the line a block begins, and the count with it anew."
+    if limit.period_ns and not limit.calendar:
+        caption = caption.replace("PERIOD", duration(limit.period_ns))
+    caption = caption.replace("PERIOD", "a calendar month")
+    caption = f"{limit_in_words(use)}. {caption}"
     if limit.key != ("app",):
         caption += f" Shown is the busiest of {use.keys:,} keys."
-    if use.refused:
+    if use.refused and (limit.counts or limit.kind) in ("rolling_window", "fixed_window"):
         caption += " Every call above the dashed line was refused."
     alt = (
-        f"Use over time of a limit of {limit.limit:,}: the peak is {use.peak_asked:,}, "
+        f"Use over time of a limit of {use.number:,}: the peak is {use.peak_asked:,}, "
         f"{use.refused:,} calls were refused."
     )
     slug = re.sub(r"[^a-z0-9]+", "-", limit.name.lower()).strip("-")

@@ -17,6 +17,7 @@ from quotalab.report.summary import limit_in_words, sentences
 from quotalab.report.text import prose, visible
 from quotalab.rules import Finding, RuleResult, Verdict
 from quotalab.rules.times import clock_time, count, duration, share
+from quotalab.rules.words import asked_for, counts_in, made_up
 
 if TYPE_CHECKING:
     from quotalab.report.figures import Drawing
@@ -131,7 +132,7 @@ def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
     if use is not None and use.peak_at_ns is not None:
         tiles.append(
             (
-                f"{use.peak_asked:,}/{use.limit.limit:,}",
+                f"{use.peak_asked:,}/{use.number:,}",
                 "asked for at the peak",
                 f"{use.limit.name}, {clock_time(use.peak_at_ns)}",
             )
@@ -158,23 +159,25 @@ def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
 
 def _limit(use: LimitUse) -> dict[str, Any]:
     # The bar's full width is the limit, or what was asked if that was more.
-    width = max(use.peak_asked, use.limit.limit)
+    width = max(use.peak_asked, use.number)
     return {
         "use": use,
         "words": limit_in_words(use),
-        "kind": use.limit.kind.replace("_", " "),
+        "kind": counts_in(use.limit),
         "peak_at": "" if use.peak_at_ns is None else clock_time(use.peak_at_ns),
-        "filled": 100 * min(use.peak_asked, use.limit.limit) / width,
-        "over": 100 * max(use.peak_asked - use.limit.limit, 0) / width,
+        "filled": 100 * min(use.peak_asked, use.number) / width,
+        "over": 100 * max(use.peak_asked - use.number, 0) / width,
     }
 
 
 def _window(frames: Frames, verdict: Verdict, calls: _Calls) -> dict[str, Any] | None:
-    """The worst window of the tightest limit, call by call."""
+    """The worst window of the tightest limit, or what else made up its peak, call by call."""
     use = verdict.tightest
-    if use is None or use.peak_at_ns is None or use.from_ns is None:
+    if use is None or use.peak_at_ns is None:
         return None
     rows = window_rows(frames, use)
+    if not len(rows):
+        return None
     refused = rows["limit"].notna().to_numpy()
     shown = calls.shown(rows.iloc[:_MOST_WINDOW_ROWS])
     for row, used in zip(shown, rows["used"].tolist(), strict=False):
@@ -183,9 +186,8 @@ def _window(frames: Frames, verdict: Verdict, calls: _Calls) -> dict[str, Any] |
     tight = int(refused.argmax()) if refused.any() else len(rows)
     begin = max(0, min(tight - _SHOWN_WINDOW_ROWS // 2, len(shown) - _SHOWN_WINDOW_ROWS))
     story = (
-        f"Within the {duration(use.limit.period_ns)} up to {clock_time(use.peak_at_ns)}, "
-        f"{count(len(rows), 'call')} of {count(rows['person'].nunique(), 'person', 'people')} asked for "
-        f"{use.peak_asked:,} of {use.limit.limit:,}."
+        f"Of {limit_in_words(use)}, {asked_for(use)}: {count(len(rows), 'call')} of "
+        f"{count(rows['person'].nunique(), 'person', 'people')}."
     )
     routes = rows["route"].astype(object).where(rows["route"].notna(), "unknown routes").value_counts()
     story += f" Most were {routes.index[0]}: {share(routes.iloc[0] / len(rows))}."
@@ -195,6 +197,8 @@ def _window(frames: Frames, verdict: Verdict, calls: _Calls) -> dict[str, Any] |
     return {
         "story": story,
         "limit": use.limit,
+        "number": use.number,
+        "heading": f"{made_up(use.limit)[:1].upper()}{made_up(use.limit)[1:]}, call by call",
         "total": len(rows),
         "all": shown,
         "begin": begin,

@@ -8,6 +8,7 @@ from quotalab.frames import LimitUse
 from quotalab.report.text import visible
 from quotalab.rules import RuleResult, Verdict
 from quotalab.rules.times import clock_time, count, duration, share
+from quotalab.rules.words import allowed, asked_for, whom
 
 __all__ = ["limit_in_words", "sentences", "summary"]
 
@@ -53,10 +54,8 @@ def summary(verdict: Verdict, *, colour: bool = False) -> str:
 
 
 def limit_in_words(use: LimitUse) -> str:
-    """``hourly (100 in 1 h for the app)``."""
-    limit = use.limit
-    whom = "the app" if limit.key == ("app",) else f"each {' and '.join(limit.key)}"
-    return f"{limit.name} ({limit.limit:,} in {duration(limit.period_ns)} for {whom})"
+    """``hourly (100 in 1 h for the app)``, with the number in force at the peak."""
+    return f"{use.limit.name} ({allowed(use.limit, use.number)} for {whom(use.limit)})"
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -89,17 +88,15 @@ def _tightest(verdict: Verdict) -> str:
     use = verdict.tightest
     if use is None or use.peak_at_ns is None:
         return "No call was asked of a limit, so none is tight."
-    limit = use.limit
-    whose = "" if limit.key == ("app",) else visible(f" by {use.worst_key}")
+    by = "" if use.limit.key == ("app",) else visible(f" by {use.worst_key}")
     left = f"{share(use.headroom)} of headroom left"
     if use.headroom < 0:
-        left = f"{use.peak_asked - limit.limit:,} too many and {count(use.refused, 'call')} refused in all"
+        left = f"{use.peak_asked - use.number:,} too many and {count(use.refused, 'call')} refused in all"
         if not use.refused:
-            left = f"{use.peak_asked - limit.limit:,} too many, refused by other limits"
-    return visible(
-        f"The tightest limit is {limit_in_words(use)}: {use.peak_asked:,} were asked for{whose} in the "
-        f"{duration(limit.period_ns)} up to {clock_time(use.peak_at_ns)}, {left}."
-    )
+            left = f"{use.peak_asked - use.number:,} too many"
+            if any(other.refused for other in verdict.limits):
+                left += ", refused by other limits"
+    return visible(f"The tightest limit is {limit_in_words(use)}: {asked_for(use, by)}, {left}.")
 
 
 def _change(verdict: Verdict) -> str:
@@ -128,7 +125,7 @@ def _limits(verdict: Verdict) -> list[str]:
         rows.append(
             (
                 visible(use.limit.name)[:24],
-                f"{use.peak_asked:,}/{use.limit.limit:,}",
+                f"{use.peak_asked:,}/{use.number:,}",
                 _bar(use.utilisation),
                 share(use.headroom),
                 "-" if use.peak_at_ns is None else clock_time(use.peak_at_ns),

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quotalab.frames import Frames, LimitUse, disagreements, limit_uses
+from quotalab.frames import Disagreement, Frames, LimitUse, disagreements, limit_uses
 from quotalab.rules.finding import MOST_FINDINGS, Finding, Judgement, worst
 from quotalab.rules.metrics import metrics
 from quotalab.rules.registry import Rule, select
 from quotalab.rules.times import iso
+from quotalab.rules.words import allowed
 
 __all__ = ["Fault", "RuleResult", "UnknownRoute", "Verdict", "judge"]
 
@@ -82,8 +83,13 @@ class Verdict:
 
     @property
     def tightest(self) -> LimitUse | None:
-        """The limit with the least headroom; the profile's first of equal ones."""
-        return min(self.limits, key=lambda use: use.headroom, default=None)
+        """The limit with the least headroom; the profile's first of equal ones.
+
+        One that is there to be filled (people, penalties) is named only when it was overrun, or has no other
+        beside it.
+        """
+        tight = [use for use in self.limits if not use.is_for_filling or use.headroom < 0]
+        return min(tight or self.limits, key=lambda use: use.headroom, default=None)
 
     @property
     def first_change(self) -> RuleResult | None:
@@ -117,7 +123,7 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
     Raises `InputError` when one of `only` meets no rule.
     """
     chosen = select(rules, only)
-    faults = [Fault(f"call {one.seq} {one.message}", (one.seq,)) for one in frames.once(disagreements)]
+    faults = [_fault(one) for one in frames.once(disagreements)]
     results = []
     for one in chosen:
         judgement = _ask(one, frames)
@@ -169,6 +175,12 @@ def _ask(one: Rule, frames: Frames) -> Judgement | Fault:
     return judgement
 
 
+def _fault(one: Disagreement) -> Fault:
+    if one.seq < 0:
+        return Fault(f"the ledger {one.message}")
+    return Fault(f"call {one.seq} {one.message}", (one.seq,))
+
+
 def _unknown_routes(frames: Frames) -> list[UnknownRoute]:
     """Methods and paths that were answered 404 for want of a route, the most called first."""
     calls = frames.api_calls
@@ -186,10 +198,12 @@ def _limit(use: LimitUse) -> dict[str, Any]:
         "kind": use.limit.kind,
         "key": list(use.limit.key),
         "limit": use.limit.limit,
-        "period_s": use.limit.period_ns / 1e9,
+        "period_s": use.limit.period_ns / 1e9 if use.limit.period_ns else None,
         "keys": use.keys,
         "worst_key": use.worst_key,
+        "allows": allowed(use.limit),
         "peak_asked": use.peak_asked,
+        "limit_at_peak": use.number,
         "peak_at": None if use.peak_at_ns is None else iso(use.peak_at_ns),
         "utilisation": use.utilisation,
         "headroom": use.headroom,

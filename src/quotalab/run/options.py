@@ -31,6 +31,8 @@ class RunOptions:
     clock: str = "virtual"
     transport: str = "memory"
     settings: tuple[str, ...] = ()
+    responses: Path | None = None
+    """A HAR file or an OpenAPI document with answers that the provider profile lacks."""
     stall_ns: int = 60 * 10**9
     """Real time for which virtual time may stand still."""
     out: Path | None = None

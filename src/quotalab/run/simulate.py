@@ -18,6 +18,7 @@ from quotalab.errors import InterruptedRunError, ScenarioError
 from quotalab.ledger.recording import Recording, default_folder
 from quotalab.profiles.app import app_settings
 from quotalab.profiles.loading import load_policy, load_provider, load_traffic
+from quotalab.profiles.responses import read_responses
 from quotalab.run.options import DEFAULT_START_NS, RunOptions
 from quotalab.workspace import Workspace
 
@@ -60,6 +61,7 @@ def simulate(
     scenario = workspace.file("scenario", options.scenario)
     app = app_settings(workspace.settings, str(workspace.root / "pyproject.toml"))
     _check_named(options, workspace)
+    responses = read_responses(options.responses) if options.responses is not None else None
     with _time(options) as (clock, entropy, start_ns):
         # From here on Locust may be imported: it patches the process, which virtual time must do first.
         from quotalab.run.locust_options import environment_for
@@ -78,6 +80,7 @@ def simulate(
             traffic=options.traffic,
             users=options.users,
             settings=options.settings,
+            responses=responses,
         )
         environment = environment_for(classes, options.locust)
         environment.shape_class = shape

@@ -15,10 +15,20 @@ from quotalab.profiles.provider import Provider
 from quotalab.sandbox.access import Access
 from quotalab.sandbox.api import ResourceServer
 from quotalab.sandbox.authorization import KINDS, AuthorizationEndpoints
-from quotalab.sandbox.http import MAX_BODY_BYTES, Request, Response, json_response
+from quotalab.sandbox.dialect import Renderer, Scene
+from quotalab.sandbox.http import (
+    MAX_BODY_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    Headers,
+    Request,
+    Response,
+    json_response,
+)
+from quotalab.sandbox.limits import ProviderLimits
 from quotalab.sandbox.network import Network
-from quotalab.sandbox.record import Recorder
-from quotalab.sandbox.store import Store
+from quotalab.sandbox.record import NOT_ASKED, Recorder
+from quotalab.sandbox.store import AccessToken, Store
 
 __all__ = ["Sandbox"]
 
@@ -33,8 +43,9 @@ _PHRASES = {status.value: f"{status.value} {status.phrase}" for status in HTTPSt
 class Sandbox:
     """A stand-in for the provider, reached in memory (`exchange`) or over WSGI (`__call__`).
 
-    `people` are the listed test users, who can sign in with `password_of`; `issuer` is the base address.
-    It sees HTTP only and never learns which scenario or app is calling.
+    `people` are the listed test users, who can sign in with `password_of`; `issuer` is the base address;
+    the timetable counts from `start_ns`, else from now. It sees HTTP only and never learns which scenario or
+    app is calling. `close` ends it.
     """
 
     def __init__(
@@ -46,7 +57,9 @@ class Sandbox:
         ledger: LedgerWriter,
         people: Iterable[str],
         issuer: str,
+        start_ns: int | None = None,
     ) -> None:
+        people = tuple(people)
         self.issuer = issuer
         self.faults: list[str] = []
         """What went wrong in the sandbox itself, where an app would only see a 500."""
@@ -56,8 +69,31 @@ class Sandbox:
         self._store = Store(provider, clock, entropy, people)
         self._recorder = Recorder(ledger, clock, entropy)
         self._network = Network(provider.latency, entropy)
-        self._api = ResourceServer(provider, self._store, self._recorder)
-        self._authorization = AuthorizationEndpoints(provider, self._store, self._recorder, entropy, issuer)
+        limits = self._limits = ProviderLimits(
+            provider.limits,
+            start_ns=clock.now_ns() if start_ns is None else start_ns,
+            entropy=entropy,
+            recorder=self._recorder,
+        )
+        renderer = self._renderer = Renderer(provider.dialect, limits, entropy)
+        works = provider.latency.work_ns or any(route.work_ns for route in provider.routes)
+        self._api = ResourceServer(
+            provider,
+            self._store,
+            self._recorder,
+            limits,
+            renderer,
+            people=people,
+            issuer=issuer,
+            work_ns=self._work_ns if works else None,
+        )
+        self._authorization = AuthorizationEndpoints(
+            provider, self._store, self._recorder, limits, renderer, entropy, issuer
+        )
+
+    def close(self, now_ns: int) -> None:
+        """The run ends: what the limits' timetable holds up to now becomes events."""
+        self._limits.advance(now_ns)
 
     def register(self, redirect_uri: str) -> Access:
         """Register an app, and hand out what its developer needs."""
@@ -86,28 +122,39 @@ class Sandbox:
         if not self._network.is_instant:
             there_ns, back_ns = self._network.legs_ns(self._sender(request), request.path, request.sent_ns)
             self._clock.sleep_ns(there_ns)
-        response = self._answer(request, back_ns)
-        if back_ns:
-            self._clock.sleep_ns(back_ns)
+        response, left_ns = self._answer(request, back_ns)
+        if left_ns:
+            self._clock.sleep_ns(left_ns)
         return response
+
+    def _work_ns(self, request: Request, token: AccessToken, median_ns: int | None) -> int:
+        return self._network.work_ns(token.person, request.path, self._clock.now_ns(), median_ns)
 
     def _sender(self, request: Request) -> str:
         """Who sends, as far as the token tells; people's latencies must not depend on each other."""
-        token = self._store.access.get(request.bearer() or "")
+        token = self._store.access.get(self._api.secret(request) or "")
         return token.person if token is not None else ""
 
-    def _answer(self, request: Request, back_ns: int) -> Response:
-        """Decide, answer and record; nothing here yields, so calls are decided one by one."""
+    def _answer(self, request: Request, back_ns: int) -> tuple[Response, int]:
+        """Decide, answer and record; nothing here yields, so calls are decided one by one.
+
+        The answer comes with how long it takes until it is back.
+        """
         at_ns = self._clock.now_ns()
+        wrong = None
         if len(request.body) > MAX_BODY_BYTES:
             request.body = b""
-            response = json_response(413, {"error": "too_large", "message": "The body is too large."})
-            self._record_error(request, response, at_ns, back_ns, error="too_large")
-            return response
+            wrong = ("too_large", "The body is too large.")
+        elif len(request.headers) > MAX_HEADERS or _size(request.headers) > MAX_HEADER_BYTES:
+            wrong = ("bad_request", "The headers are too large, or there are too many.")
         try:
-            authorization = self._authorization.answer(request)
-            if authorization is None:
-                return self._answer_api(request, at_ns, back_ns)
+            if request.path not in KINDS:
+                return self._answer_api(request, at_ns, back_ns, wrong)
+            if wrong is not None:
+                response, code = self._renderer.fail(Scene(self._renderer, at_ns, NOT_ASKED), *wrong)
+                return response, self._record_error(request, response, at_ns, back_ns, error=code)
+            authorization = self._authorization.answer(request, at_ns)
+            assert authorization is not None
         except Exception as error:
             # Without the error's own text, which may quote what the client sent.
             name, kind = type(error).__name__, KINDS.get(request.path, _API)[0]
@@ -115,14 +162,14 @@ class Sandbox:
             self.faults.append(f"the sandbox failed on a request (kind {kind}): {name}")
             self._recorder.event("sandbox-fault", None, error=name)
             response = json_response(500, {"error": "server_error"})
-            self._record_error(request, response, at_ns, back_ns, error="server_error")
-            return response
+            return response, self._record_error(request, response, at_ns, back_ns, error="server_error")
         response = authorization.response
         self._recorder.call(
             request,
             response,
             target=self._recorder.target(request),
             at_ns=at_ns,
+            answered_ns=at_ns,
             done_ns=self._clock.now_ns() + back_ns,
             kind=authorization.kind,
             actor=authorization.actor,
@@ -130,46 +177,61 @@ class Sandbox:
             person=authorization.person,
             token=None,
             error=authorization.error,
+            decision=authorization.decision,
+            retry_after_ns=authorization.retry_after_ns,
+            request_id=authorization.request_id,
             oauth=authorization.oauth,
         )
-        return response
+        return response, back_ns
 
-    def _answer_api(self, request: Request, at_ns: int, back_ns: int) -> Response:
-        answer = self._api.answer(request, at_ns)
-        token, route, decision = answer.token, answer.route, answer.decision
+    def _answer_api(
+        self, request: Request, at_ns: int, back_ns: int, wrong: tuple[str, str] | None
+    ) -> tuple[Response, int]:
+        answer = self._api.answer(request, at_ns, wrong)
+        token, route = answer.token, answer.route
         if request.operation is not None:
             if len(self._calls) > _MOST_OPERATIONS:  # trace ids that nobody will ask about
                 self._calls.clear()
             self._calls[request.operation] = self._calls.get(request.operation, 0) + 1
+        now_ns = self._clock.now_ns()
+        left_ns = max(0, answer.answered_ns - now_ns) + back_ns
         self._recorder.call(
             request,
             answer.response,
             target=self._recorder.target(request),
             at_ns=at_ns,
-            done_ns=self._clock.now_ns() + back_ns,
+            answered_ns=answer.answered_ns,
+            done_ns=now_ns + left_ns,
             kind="api",
             actor="app",
             client_id=token.client_id if token is not None else None,
             person=token.person if token is not None else None,
             token=token.mark if token is not None else self._recorder.mark(answer.secret),
+            token_state=answer.token_state,
+            tenant=answer.tenant,
             route=route.name if route is not None else None,
+            object_id=answer.object_id,
             error=answer.error,
-            decision=decision,
+            objects=answer.objects,
+            objects_asked=answer.objects_asked,
+            decision=answer.decision,
             retry_after_ns=answer.retry_after_ns,
-            cost=self._api.cost if decision.keys else 0,
+            request_id=answer.request_id,
             scopes_needed=" ".join(route.scopes) if route is not None else None,
         )
-        return answer.response
+        return answer.response, left_ns
 
     def _record_error(
         self, request: Request, response: Response, at_ns: int, back_ns: int, *, error: str
-    ) -> None:
+    ) -> int:
+        """Record a call that was answered without being read; how long its answer takes until it is back."""
         kind, actor = KINDS.get(request.path, _API)
         self._recorder.call(
             request,
             response,
             target=self._recorder.target(request),
             at_ns=at_ns,
+            answered_ns=at_ns,
             done_ns=self._clock.now_ns() + back_ns,
             kind=kind,
             actor=actor,
@@ -178,11 +240,14 @@ class Sandbox:
             token=None,
             error=error,
         )
+        return back_ns
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         """The sandbox as a WSGI application (PEP 3333)."""
         response = self.exchange(self._from_environ(environ))
-        headers = [*response.headers, ("Content-Length", str(len(response.body)))]
+        headers = response.headers
+        if response.status not in (204, 304):  # RFC 9110, 8.6
+            headers = [*headers, ("Content-Length", str(len(response.body)))]
         start_response(_PHRASES.get(response.status, f"{response.status} Unknown"), headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]  # RFC 9110, 9.3.2
 
@@ -209,6 +274,10 @@ class Sandbox:
         )
         request.operation = operation_of_traceparent(request.header("traceparent"))
         return request
+
+
+def _size(headers: Headers) -> int:
+    return sum([len(name) + len(value) for name, value in headers])
 
 
 def _body(environ: dict[str, Any]) -> bytes:

@@ -9,14 +9,18 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from authlib.oauth2.rfc6749.errors import AccessDeniedError, OAuth2Error
+from authlib.oauth2.rfc6749.util import extract_basic_authorization
 
 from quotalab.clock import Entropy
 from quotalab.ledger import OAuthFacts
 from quotalab.profiles.provider import Provider
+from quotalab.quota import Decision, Selection
 from quotalab.sandbox import rfc8414
+from quotalab.sandbox.dialect import Renderer, Scene
 from quotalab.sandbox.http import Request, Response, html, json_response, redirect
+from quotalab.sandbox.limits import ProviderLimits
 from quotalab.sandbox.pages import consent_page, error_page, sign_in_page
-from quotalab.sandbox.record import Recorder
+from quotalab.sandbox.record import NOT_ASKED, Recorder
 from quotalab.sandbox.rfc6749 import GrantServer, OAuthRequest
 from quotalab.sandbox.store import Store
 
@@ -46,34 +50,53 @@ class Answer(NamedTuple):
     person: str | None
     error: str | None
     oauth: OAuthFacts | None
+    decision: Decision = NOT_ASKED
+    retry_after_ns: int | None = None
+    request_id: str | None = None
 
 
 class AuthorizationEndpoints:
     """Answers what is not the API's."""
 
     def __init__(
-        self, provider: Provider, store: Store, recorder: Recorder, entropy: Entropy, issuer: str
+        self,
+        provider: Provider,
+        store: Store,
+        recorder: Recorder,
+        limits: ProviderLimits,
+        renderer: Renderer,
+        entropy: Entropy,
+        issuer: str,
     ) -> None:
         self._provider = provider
+        self._limits = limits
+        self._renderer = renderer
+        self._delimiter = provider.oauth.scope_delimiter
+        self._token_selections = {
+            known: limits.select("token", "POST", known=known) for known in (True, False)
+        }
+        self._authorize_selection: dict[str, Selection] = {
+            method: limits.select("authorize", method, known=True) for method in ("GET", "POST")
+        }
         self._store = store
         self._recorder = recorder
         self._entropy = entropy
         self._issuer = issuer
         self._server = GrantServer(provider, store, entropy, recorder)
         self._csrf_key = entropy.key("csrf")
-        self._endpoints: dict[str, Callable[[Request], Answer]] = {
+        self._endpoints: dict[str, Callable[[Request, int], Answer]] = {
             _AUTHORIZE: self._authorize,
             _SIGN_IN: self._sign_in,
             _TOKEN: self._token,
             rfc8414.PATH: self._metadata,
         }
 
-    def answer(self, request: Request) -> Answer | None:
+    def answer(self, request: Request, now_ns: int) -> Answer | None:
         """The answer, or None when the path is none of the authorization server's."""
         endpoint = self._endpoints.get(request.path)
-        return endpoint(request) if endpoint is not None else None
+        return endpoint(request, now_ns) if endpoint is not None else None
 
-    def _metadata(self, request: Request) -> Answer:
+    def _metadata(self, request: Request, _: int) -> Answer:
         if request.method not in ("GET", "HEAD"):
             refused = _not_allowed("GET, HEAD")
             return Answer(refused, "metadata", "app", None, None, "method_not_allowed", None)
@@ -82,19 +105,26 @@ class AuthorizationEndpoints:
 
     # ---- authorize: RFC 6749, 3.1
 
-    def _authorize(self, request: Request) -> Answer:
+    def _authorize(self, request: Request, now_ns: int) -> Answer:
         pairs = request.query_pairs()
         facts = self._facts(dict(pairs))
         client_id = self._known_client(dict(pairs).get("client_id"))
         person = self._signed_in(request)
 
+        decision = NOT_ASKED
+
         def answer(response: Response, error: str | None = None, **more: str | None) -> Answer:
-            return Answer(response, "authorize", "browser", client_id, person, error, facts._replace(**more))
+            if selection.penalties and decision.keys:
+                self._limits.engine.observe(now_ns, selection, decision, response.status)
+            known = facts._replace(**more)
+            return Answer(response, "authorize", "browser", client_id, person, error, known, decision)
+
+        selection = self._authorize_selection["POST" if request.method == "POST" else "GET"]
 
         if request.method not in ("GET", "POST"):
             return answer(_not_allowed("GET, POST"), "method_not_allowed")
         try:
-            asked = OAuthRequest(request, self._issuer, pairs)
+            asked = OAuthRequest(request, self._issuer, pairs, self._delimiter)
             grant = self._server.get_consent_grant(asked, person)
         except OAuth2Error as error:
             return answer(self._error(error), error.error)
@@ -103,17 +133,21 @@ class AuthorizationEndpoints:
             page = sign_in_page(self._provider.title, f"{_SIGN_IN}?{request.query}")
             return answer(html(200, page))
 
-        most = self._provider.test_phase.max_people
-        if most is not None and person not in self._store.connected and len(self._store.connected) >= most:
-            self._recorder.event("connection-refused", person, most_people=most)
+        # Who only looks takes no place: a limit is charged when consent is given.
+        parts = {"app": asked.client.client_id, "ip": request.ip, "person": person}
+        engine = self._limits.engine
+        refused_by = engine.decide(now_ns, selection, parts, charge=False).limit
+        if refused_by is not None:
+            if request.method == "POST":
+                decision = engine.decide(now_ns, selection, parts)
             refused = AccessDeniedError(
-                f"Before review at most {most} people may connect this app.", redirect_uri=grant.redirect_uri
+                self._turned_away(refused_by, person), redirect_uri=grant.redirect_uri
             )
             refused.state = asked.payload.state
             return answer(self._error(refused), "access_denied")
 
         if request.method == "GET":
-            words = [self._provider.scopes[scope] for scope in asked.scope.split()]
+            words = [self._provider.scopes[scope] for scope in (asked.scope or "").split()]
             page = consent_page(
                 self._provider.title, asked.client.client_id, person, words, action, self._csrf(request)
             )
@@ -129,9 +163,20 @@ class AuthorizationEndpoints:
         if not allowed:
             self._recorder.event("consent-denied", person, client=client_id)
             return answer(response, "access_denied")
-        self._store.connected.add(person)
+        decision = engine.decide(now_ns, selection, parts)
         self._recorder.event("consent-given", person, client=client_id, scopes=asked.scope)
-        return answer(response, code=self._recorder.mark(asked.issued["code"]), scopes_granted=asked.scope)
+        return answer(
+            response, code=self._recorder.mark(asked.issued["code"]), scopes_granted=asked.scope or None
+        )
+
+    def _turned_away(self, limit: str, person: str) -> str:
+        """What the app is told when a limit keeps a person from connecting it."""
+        if self._limits.by_name[limit].kind != "cardinality":
+            self._recorder.event("connection-refused", person, limit=limit)
+            return "The app has reached a limit of the provider's."
+        most = self._limits.number(limit)
+        self._recorder.event("connection-refused", person, most_people=most)
+        return f"Before review at most {most} people may connect this app."
 
     def _error(self, error: OAuth2Error) -> Response:
         """An error goes back by redirect only where the client and its URI were found right (4.1.2.1)."""
@@ -142,7 +187,7 @@ class AuthorizationEndpoints:
 
     # ---- signing in
 
-    def _sign_in(self, request: Request) -> Answer:
+    def _sign_in(self, request: Request, _: int) -> Answer:
         parameters = dict(request.query_pairs())
         facts = self._facts(parameters)
         client_id = self._known_client(parameters.get("client_id"))
@@ -174,34 +219,81 @@ class AuthorizationEndpoints:
 
     # ---- token: RFC 6749, 3.2
 
-    def _token(self, request: Request) -> Answer:
+    def _token(self, request: Request, now_ns: int) -> Answer:
         pairs = request.form_pairs()
         form = dict(pairs)
         facts = self._facts(form)
+        client_id = self._known_client(_named_client(request, form))
         if request.method != "POST":
-            return Answer(_not_allowed("POST"), "token", "app", None, None, "method_not_allowed", facts)
+            return Answer(_not_allowed("POST"), "token", "app", client_id, None, "method_not_allowed", facts)
+        holder = self._store.holder(form) if client_id is not None else None
+        parts = {"ip": request.ip}
+        if client_id is not None:
+            parts |= {"app": client_id, "person": holder or ""}
+        selection = self._token_selections[client_id is not None]
+        decision = self._limits.engine.decide(now_ns, selection, parts)
+        scene = Scene(self._renderer, now_ns, decision, person=holder)
+        person, retry_after_ns, error = holder, None, None
+        if decision.limit is not None:
+            response, retry_after_ns = self._renderer.refuse(scene)
+            error = "rate_limited"
+        else:
+            response, asked = self._issue(request, pairs)
+            if response.status != 200 or asked is None:
+                error = _error_code(response)
+                self._recorder.event("token-refused", None, client=client_id, error=error)
+            else:
+                person = asked.user.person
+                facts = facts._replace(
+                    issued_token=self._recorder.mark(asked.issued.get("access_token")),
+                    issued_refresh_token=self._recorder.mark(asked.issued.get("refresh_token")),
+                    scopes_granted=asked.issued.get("scope"),
+                )
+                if facts.issued_refresh_token is not None:
+                    holders = {**parts, "person": person, "token": facts.issued_refresh_token}
+                    decision = self._with(decision, self._limits.issued(now_ns, holders))
+                    scene.decision = decision
+        if decision.keys:
+            self._renderer.add_headers(response.headers, scene)
+        if selection.penalties:
+            self._limits.engine.observe(now_ns, selection, decision, response.status)
+        return Answer(
+            response,
+            "token",
+            "app",
+            client_id,
+            person,
+            error,
+            facts,
+            decision,
+            retry_after_ns,
+            scene.request_id,
+        )
+
+    def _issue(self, request: Request, pairs: list[tuple[str, str]]) -> tuple[Response, OAuthRequest | None]:
         asked = None
         try:
-            asked = OAuthRequest(request, self._issuer, pairs)
-            response = self._server.create_token_response(asked)
+            asked = OAuthRequest(request, self._issuer, pairs, self._delimiter)
+            response: Response = self._server.create_token_response(asked)
         except OAuth2Error as error:
             response = self._server.handle_error_response(None, error)
-        client_id = (
-            asked.client.client_id
-            if asked is not None and asked.client
-            else self._known_client(form.get("client_id"))
+        return response, asked
+
+    def _with(self, decision: Decision, issued: Decision) -> Decision:
+        """Both decisions in one: that on the call, and that on the refresh token it was given."""
+        if issued.evicted is not None and (gone := self._store.evict(issued.evicted)) is not None:
+            self._recorder.event(
+                "token-evicted", gone.grant.person, client=gone.client_id, limit=issued.keys[0][0]
+            )
+        return Decision(
+            None,
+            0,
+            max(decision.cost, issued.cost),
+            decision.keys + issued.keys,
+            decision.charges + issued.charges,
+            decision.remaining + issued.remaining,
+            issued.evicted,
         )
-        if response.status != 200 or asked is None:
-            error_code = _error_code(response)
-            self._recorder.event("token-refused", None, client=client_id, error=error_code)
-            return Answer(response, "token", "app", client_id, None, error_code, facts)
-        person = asked.user.person
-        facts = facts._replace(
-            issued_token=self._recorder.mark(asked.issued.get("access_token")),
-            issued_refresh_token=self._recorder.mark(asked.issued.get("refresh_token")),
-            scopes_granted=asked.issued.get("scope"),
-        )
-        return Answer(response, "token", "app", client_id, person, None, facts)
 
     # ---- what the ledger is told
 
@@ -226,12 +318,24 @@ class AuthorizationEndpoints:
             code=mark(parameters.get("code")),
             refresh_token=mark(parameters.get("refresh_token")),
             redirect_uri=redirect_uri,
-            scopes_asked=self._known_scopes(parameters.get("scope")),
+            scopes_asked=self._known_scopes(parameters.get("scope", "").replace(self._delimiter, " ")),
         )
 
-    def _known_scopes(self, scope: str | None) -> str | None:
-        asked = scope.split()[:100] if scope else ()
+    def _known_scopes(self, scope: str) -> str | None:
+        asked = scope.split()[:100]
         return " ".join([name if name in self._provider.scopes else "[other]" for name in asked]) or None
+
+
+def _named_client(request: Request, form: dict[str, str]) -> str | None:
+    """The client that a token request says it is, before it has been authenticated."""
+    authorization = request.header("authorization")
+    if authorization is None:
+        return form.get("client_id")
+    try:
+        named: str | None = extract_basic_authorization({"Authorization": authorization})[0]
+    except ValueError:  # not base64, or not of UTF-8
+        return None
+    return named
 
 
 def _known(value: str | None, known: tuple[str, ...]) -> str | None:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-__all__ = ["MAX_BODY_BYTES", "Request", "Response", "html", "json_response", "redirect"]
+from quotalab.profiles.routes import Parameter
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "MAX_HEADERS",
+    "MAX_HEADER_BYTES",
+    "Request",
+    "Response",
+    "html",
+    "json_response",
+    "reader",
+    "redirect",
+]
 
 MAX_BODY_BYTES = 1_000_000
+MAX_HEADERS = 200
+MAX_HEADER_BYTES = 65_536
+
+_UNREAD = object()
 
 Headers = list[tuple[str, str]]
 
@@ -19,7 +36,7 @@ class Request:
     `headers` keep their order; names are lower-case. `sent_ns` is when it left its sender.
     """
 
-    __slots__ = ("body", "headers", "ip", "method", "operation", "path", "query", "sent_ns")
+    __slots__ = ("_json", "body", "headers", "ip", "method", "operation", "path", "query", "sent_ns")
 
     def __init__(
         self,
@@ -41,6 +58,16 @@ class Request:
         self.ip = ip
         self.sent_ns = sent_ns
         self.operation = operation
+        self._json: Any = _UNREAD
+
+    def json(self) -> Any:
+        """The body as JSON; None if it is none, however deep or strange."""
+        if self._json is _UNREAD:
+            try:
+                self._json = json.loads(self.body)
+            except (ValueError, RecursionError):
+                self._json = None
+        return self._json
 
     def header(self, name: str) -> str | None:
         """The first header of that (lower-case) name."""
@@ -49,12 +76,13 @@ class Request:
                 return value
         return None
 
-    def bearer(self) -> str | None:
-        """The token of an ``Authorization: Bearer`` header (RFC 6750, 2.1)."""
-        authorization = self.header("authorization")
-        if authorization is None or authorization[:7].lower() != "bearer ":
+    def authorization(self, scheme: str) -> str | None:
+        """What an ``Authorization`` header says under a (lower-case) scheme: bearer is RFC 6750, 2.1."""
+        said = self.header("authorization")
+        if said is None:
             return None
-        return authorization[7:].strip()
+        own, blank, credentials = said.partition(" ")
+        return credentials.strip() if blank and own.lower() == scheme else None
 
     def cookie(self, name: str) -> str | None:
         """The value of a cookie; whatever else a browser sends along does not matter (RFC 6265, 5.4)."""
@@ -81,6 +109,39 @@ def _pairs(text: str) -> list[tuple[str, str]]:
         return parse_qsl(text, keep_blank_values=True, max_num_fields=100)
     except ValueError:
         return []
+
+
+Read = Callable[[Request, Mapping[str, str]], str | None]
+
+
+def reader(parameter: Parameter) -> Read:
+    """What reads a parameter of a request whose path has these segments; None: it is not there.
+
+    Of a query or form the last value of that name counts; a whole number in JSON counts as its text.
+    """
+    place, name = parameter.place, parameter.name
+    if place == "path":
+        return lambda _, segments: segments.get(name)
+    if place == "header":
+        return lambda request, _: request.header(name)
+    if place == "query":
+        return lambda request, _: dict(request.query_pairs()).get(name) if request.query else None
+    if place == "form":
+        return lambda request, _: dict(request.form_pairs()).get(name)
+    steps = name.split(".")
+
+    def read(request: Request, _: Mapping[str, str]) -> str | None:
+        found = request.json()
+        for step in steps:
+            found = found.get(step) if isinstance(found, dict) else None
+        if isinstance(found, str):
+            return found
+        try:
+            return str(found) if isinstance(found, int) and not isinstance(found, bool) else None
+        except ValueError:  # more digits than Python writes
+            return None
+
+    return read
 
 
 class Response:

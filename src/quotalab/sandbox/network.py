@@ -1,4 +1,4 @@
-"""The way between app and provider: how long each leg of a call takes, by the profile's distribution.
+"""How long a call takes, by the profile's distributions: each leg of its way, and the provider's work.
 
 Computing takes no virtual time, so latency has to be modelled.
 """
@@ -19,7 +19,7 @@ _HALF = 2**-53
 
 
 class Network:
-    """Draws the two legs of each call.
+    """Draws the two legs of each call, and the work between them.
 
     A draw is a keyed hash of who asks for what at which instant, not the next of a shared sequence: so
     another person's call never changes how long yours takes.
@@ -28,7 +28,10 @@ class Network:
     def __init__(self, latency: Latency, entropy: Entropy) -> None:
         self._median_ns = latency.median_ns
         self._sigma = latency.sigma
+        self._work_ns = latency.work_ns
+        self._work_sigma = latency.work_sigma
         self._key = entropy.key("network")
+        self._work_key = entropy.key("work")
 
     @property
     def is_instant(self) -> bool:
@@ -41,8 +44,20 @@ class Network:
             return 0, 0
         text = f"{sent_ns} {who} {what}".encode("utf-8", "surrogatepass")
         digest = blake2b(text, key=self._key, digest_size=16).digest()
-        return self._leg_ns(digest[:8]), self._leg_ns(digest[8:])
+        median_ns, sigma = self._median_ns, self._sigma
+        return _lognormal_ns(median_ns, sigma, digest[:8]), _lognormal_ns(median_ns, sigma, digest[8:])
 
-    def _leg_ns(self, drawn: bytes) -> int:
-        share = (int.from_bytes(drawn, "big") >> 12) * 2 * _HALF + _HALF  # in (0, 1)
-        return int(self._median_ns * exp(self._sigma * _NORMAL.inv_cdf(share)))
+    def work_ns(self, who: str, what: str, at_ns: int, median_ns: int | None) -> int:
+        """Nanoseconds for which an admitted call is under way at the provider; None: the profile's median."""
+        median_ns = self._work_ns if median_ns is None else median_ns
+        if not median_ns:
+            return 0
+        text = f"{at_ns} {who} {what}".encode("utf-8", "surrogatepass")
+        drawn = blake2b(text, key=self._work_key, digest_size=8).digest()
+        return _lognormal_ns(median_ns, self._work_sigma, drawn)
+
+
+def _lognormal_ns(median_ns: int, sigma: float, drawn: bytes) -> int:
+    """A draw about the median, from eight bytes that are as good as drawn evenly."""
+    share = (int.from_bytes(drawn, "big") >> 12) * 2 * _HALF + _HALF  # in (0, 1)
+    return int(median_ns * exp(sigma * _NORMAL.inv_cdf(share)))

@@ -57,11 +57,12 @@ def consent_page(
     provider: str, client: str, person: str, scopes: Sequence[str], action: str, csrf: str
 ) -> str:
     """The consent form: who asks, for what, in the words of the profile; it posts `decision` and `csrf`."""
-    asked = "".join(f"<li>{escape(scope)}</li>" for scope in scopes)
+    listed = "".join(f"<li>{escape(scope)}</li>" for scope in scopes)
+    asked = f"<p>It asks to:</p><ul>{listed}</ul>" if listed else ""
     return _page(
         "Allow access?",
         f"<h1>Allow {escape(client)} to use your {escape(provider)} account?</h1>"
-        f'<p class="note">Signed in as {escape(person)}</p><p>It asks to:</p><ul>{asked}</ul>'
+        f'<p class="note">Signed in as {escape(person)}</p>{asked}'
         f'<form method="post" action="{escape(action)}">'
         f'<input type="hidden" name="csrf" value="{escape(csrf)}">'
         '<button name="decision" value="allow">Allow</button>'

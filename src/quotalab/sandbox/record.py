@@ -12,7 +12,10 @@ from quotalab.ledger import Call, Event, LedgerWriter, OAuthFacts
 from quotalab.quota import Decision
 from quotalab.sandbox.http import Headers, Request, Response
 
-__all__ = ["Recorder"]
+__all__ = ["NOT_ASKED", "Recorder"]
+
+NOT_ASKED = Decision(None, 0, 0, (), (), ())
+"""Of a call that no limit was asked about."""
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
 # Headers whose values are written, but for what in them could be a secret. All other values are replaced.
@@ -26,11 +29,11 @@ _SHOWN = frozenset(
 )
 # Tokens, codes, states, verifiers and passwords are long runs of these, as such or percent-encoded.
 _RUN = re.compile(r"[A-Za-z0-9_~%+=-]{16,}")
+_OBJECT = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _REDACTED = "[redacted]"
 _LONGEST_TEXT = 512
 _MOST_HEADERS = 100
 _MOST_CACHED = 4096
-_NO_DECISION = Decision(None, 0, (), (), ())
 
 
 def _shown(text: str) -> str:
@@ -104,17 +107,23 @@ class Recorder:
         *,
         target: str,
         at_ns: int,
+        answered_ns: int,
         done_ns: int,
         kind: str,
         actor: str,
         client_id: str | None,
         person: str | None,
         token: str | None,
+        token_state: str | None = None,
+        tenant: str | None = None,
         route: str | None = None,
+        object_id: str | None = None,
         error: str | None = None,
-        decision: Decision = _NO_DECISION,
+        objects: int = 0,
+        objects_asked: int = 0,
+        decision: Decision = NOT_ASKED,
         retry_after_ns: int | None = None,
-        cost: int = 0,
+        request_id: str | None = None,
         scopes_needed: str | None = None,
         oauth: OAuthFacts | None = None,
     ) -> int:
@@ -123,28 +132,33 @@ class Recorder:
             Call(
                 request.sent_ns,
                 at_ns,
+                answered_ns,
                 done_ns,
                 kind,
                 actor,
                 client_id,
                 person,
-                None,
+                tenant,
                 request.ip,
                 token,
+                token_state,
                 request.method if request.method in _METHODS else "[other]",
                 route,
+                object_id,
                 self.path(request.path),
                 target,
                 response.status,
                 error,
-                cost,
+                decision.cost,
+                objects,
+                objects_asked,
                 decision.limit,
                 retry_after_ns,
                 decision.keys,
                 decision.charges,
                 decision.remaining,
                 request.operation,
-                None,
+                request_id,
                 self.mark(request.header("idempotency-key")),
                 scopes_needed,
                 oauth,
@@ -155,9 +169,14 @@ class Recorder:
             )
         )
 
-    def event(self, what: str, who: str | None, **details: object) -> None:
-        """Append an event that happens now."""
-        self._ledger.event(Event(self._clock.now_ns(), what, who, details))
+    def object_id(self, text: str) -> str | None:
+        """How limits and the ledger know an object: by its own short name, else by its mark."""
+        return text if _OBJECT.fullmatch(text) else self.mark(text)
+
+    def event(self, what: str, who: str | None, at_ns: int | None = None, /, **details: object) -> None:
+        """Append an event that happens at `at_ns`, or now."""
+        at_ns = self._clock.now_ns() if at_ns is None else at_ns
+        self._ledger.event(Event(at_ns, what, who, details))
 
 
 def _remember(cache: dict[Any, str], key: object, value: str) -> None:

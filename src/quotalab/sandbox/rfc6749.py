@@ -9,6 +9,7 @@ import logging
 from collections import Counter, defaultdict
 from typing import Any
 
+from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Payload, OAuth2Request, grants
 from authlib.oauth2.rfc6749.errors import (
     InvalidClientError,
@@ -19,7 +20,7 @@ from authlib.oauth2.rfc6749.errors import (
 from authlib.oauth2.rfc6749.util import extract_basic_authorization
 
 from quotalab.clock import Entropy
-from quotalab.profiles.provider import Provider
+from quotalab.profiles.provider import NEVER_NS, Provider
 from quotalab.sandbox.http import Request, Response, json_response, redirect
 from quotalab.sandbox.record import Recorder
 from quotalab.sandbox.rfc7636 import Pkce
@@ -57,14 +58,19 @@ class OAuthRequest(OAuth2Request):  # type: ignore[misc]
     """A request to an OAuth endpoint, as Authlib wants it.
 
     Parameters without a value count as left out (RFC 6749, 3.1), and so do those that are `repeated`: which
-    value was meant cannot be known.
+    value was meant cannot be known. Between scopes there may be the provider's own `delimiter`.
     """
 
-    def __init__(self, request: Request, issuer: str, pairs: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, request: Request, issuer: str, pairs: list[tuple[str, str]], delimiter: str = " "
+    ) -> None:
         super().__init__(request.method, issuer + request.path)
         times = Counter(name for name, _ in pairs)
         self.repeated = len(times) != len(pairs)
-        self.payload = _Payload({name: value for name, value in pairs if value and times[name] == 1})
+        data = {name: value for name, value in pairs if value and times[name] == 1}
+        if "scope" in data:
+            data["scope"] = data["scope"].replace(delimiter, " ")
+        self.payload = _Payload(data)
         authorization = request.header("authorization")
         self.headers = {"Authorization": authorization} if authorization is not None else {}
         self.issued: dict[str, str] = {}
@@ -97,6 +103,15 @@ class _CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]
             scope=request.scope,
             code_challenge=request.payload.data.get("code_challenge"),
         )
+
+    def create_authorization_response(self, redirect_uri: str, grant_user: str | None) -> Any:
+        """Providers with a delimiter of their own tell the scopes here too (Strava's documentation)."""
+        status, body, headers = super().create_authorization_response(redirect_uri, grant_user)
+        delimiter = self.server.delimiter
+        if delimiter != " " and self.request.scope:
+            scope = ("scope", self.request.scope.replace(" ", delimiter))
+            headers = [(name, add_params_to_uri(value, [scope])) for name, value in headers]
+        return status, body, headers
 
     def query_authorization_code(self, code: str, client: Client) -> AuthorizationCode | None:
         return self.server.store.live_code(code, client.client_id)
@@ -134,7 +149,9 @@ class GrantServer(AuthorizationServer):  # type: ignore[misc]
         super().__init__(scopes_supported=list(provider.scopes))
         self.store = store
         self.rotates = provider.oauth.refresh_rotation == "rotate"
-        self._expires_in = provider.oauth.access_token_lifetime_ns // 1_000_000_000
+        lifetime_ns = provider.oauth.access_token_lifetime_ns
+        self._expires_in = lifetime_ns // 1_000_000_000 if lifetime_ns < NEVER_NS else None
+        self.delimiter = provider.oauth.scope_delimiter
         self.entropy = entropy
         self._recorder = recorder
         self.register_grant(_CodeGrant, [Pkce(required=provider.oauth.pkce == "required")])
@@ -214,12 +231,14 @@ class GrantServer(AuthorizationServer):  # type: ignore[misc]
         assert user is not None
         if allowed is None:
             raise InvalidScopeError
-        token = {
+        token: dict[str, Any] = {
             "access_token": self.entropy.token("access-token"),
             "token_type": "Bearer",
-            "expires_in": self._expires_in,
-            "scope": allowed,
         }
+        if self._expires_in is not None:
+            token["expires_in"] = self._expires_in
+        if allowed:
+            token["scope"] = allowed
         if include_refresh_token:
             token["refresh_token"] = self.entropy.token("refresh-token")
         return token
@@ -228,10 +247,13 @@ class GrantServer(AuthorizationServer):  # type: ignore[misc]
         grant: Grant = request.user
         mark = self._recorder.mark(token["access_token"])
         assert mark is not None
-        self.store.add_access(token["access_token"], grant, token["scope"], mark)
+        granted = token.get("scope", "")
+        self.store.add_access(token["access_token"], grant, granted, mark)
         if "refresh_token" in token:
-            scope = request.refresh_token.get_scope() if request.refresh_token else token["scope"]
-            self.store.add_refresh(token["refresh_token"], grant, scope)
+            scope = request.refresh_token.get_scope() if request.refresh_token else granted
+            refresh_mark = self._recorder.mark(token["refresh_token"])
+            assert refresh_mark is not None
+            self.store.add_refresh(token["refresh_token"], grant, scope, refresh_mark)
         request.issued.update(token)
 
     def create_oauth2_request(self, request: OAuthRequest) -> OAuthRequest:
@@ -242,6 +264,8 @@ class GrantServer(AuthorizationServer):  # type: ignore[misc]
             if name == "Location":
                 return redirect(value)
         document = dict(body) if isinstance(body, list) else body
+        if status == 200 and "scope" in document:
+            document = {**document, "scope": document["scope"].replace(" ", self.delimiter)}
         return json_response(status, document, *_NO_STORE, *([_CHALLENGE] if status == 401 else []))
 
     def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,14 +23,15 @@ class Client:
     client_secret: str = field(repr=False)
     redirect_uris: tuple[str, ...]
     scopes: frozenset[str]
-    """What it may ask for."""
+    """What it may ask for; nothing where the provider has no scopes."""
+    needs_scope: bool = True
 
     def get_client_id(self) -> str:
         return self.client_id
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
         asked = (scope or "").split()
-        if not asked or not self.scopes.issuperset(asked):
+        if (not asked and self.needs_scope) or not self.scopes.issuperset(asked):
             return None
         return " ".join(dict.fromkeys(asked))
 
@@ -98,6 +99,8 @@ class RefreshToken:
     expires_ns: int
     grant: Grant
     rotated: bool = False
+    evicted: bool = False
+    """Whether it had to make room for a younger one."""
 
     def check_client(self, client: Client) -> bool:
         return self.client_id == client.client_id
@@ -116,12 +119,12 @@ class Store:
         self.refresh: OrderedDict[str, RefreshToken] = OrderedDict()
         self.sessions: dict[str, str] = {}
         """Session id -> the person who signed in."""
-        self.connected: set[str] = set()
-        """People who have given consent at least once."""
+        self._refresh_marks: dict[str, RefreshToken] = {}
         self._people = frozenset(people)
         self._provider = provider
         self._clock = clock
         self._entropy = entropy
+        self._evicts = any(limit.on_excess == "evict_oldest" for limit in provider.limits)
         self._password_key = entropy.key("passwords")
 
     def is_listed(self, person: str) -> bool:
@@ -137,7 +140,9 @@ class Store:
         allowed = frozenset(self._provider.scopes) - set(self._provider.test_phase.forbidden_scopes)
         client_id = f"app-{len(self.clients) + 1}"
         secret = self._entropy.token("client-secret")
-        client = self.clients[client_id] = Client(client_id, secret, (redirect_uri,), allowed)
+        client = self.clients[client_id] = Client(
+            client_id, secret, (redirect_uri,), allowed, bool(self._provider.scopes)
+        )
         return client
 
     def add_code(
@@ -178,18 +183,34 @@ class Store:
             grant.person, grant.client_id, frozenset(scope.split()), now_ns + lifetime_ns, grant, mark
         )
 
-    def add_refresh(self, token: str, grant: Grant, scope: str) -> None:
+    def add_refresh(self, token: str, grant: Grant, scope: str, mark: str) -> None:
         """Keep a refresh token; those that have expired are forgotten."""
         now_ns = self._clock.now_ns()
         _forget_expired(self.refresh, now_ns)
         expires_ns = now_ns + self._provider.oauth.refresh_token_lifetime_ns
-        self.refresh[token] = RefreshToken(grant.client_id, scope, expires_ns, grant)
+        kept = self.refresh[token] = RefreshToken(grant.client_id, scope, expires_ns, grant)
+        if self._evicts:
+            self._refresh_marks[mark] = kept
+
+    def evict(self, mark: str) -> RefreshToken | None:
+        """Let the refresh token with this mark make room: it is good for nothing from now on."""
+        kept = self._refresh_marks.pop(mark, None)
+        if kept is not None:
+            kept.evicted = True
+        return kept
+
+    def holder(self, form: Mapping[str, str]) -> str | None:
+        """Whose the code or the refresh token in a token request is, if there is such a one."""
+        kept = self.codes.get(form.get("code", "")) or self.refresh.get(form.get("refresh_token", ""))
+        return kept.grant.person if kept is not None else None
 
     def live_refresh(self, token: str, client_id: str) -> RefreshToken | None:
         """The refresh token, if that client may still use it; one that was rotated away takes its grant
         with it."""
         kept = self.refresh.get(token)
         if kept is None or kept.client_id != client_id or kept.expires_ns <= self._clock.now_ns():
+            return None
+        if kept.evicted:
             return None
         if kept.rotated:
             kept.grant.revoked = True  # RFC 9700, 4.14.2: who of the two is the thief cannot be told

@@ -10,6 +10,7 @@ from quotalab.errors import ScenarioError
 from quotalab.profiles.loading import load_policy, load_provider, load_traffic
 from quotalab.profiles.policy import Policy
 from quotalab.profiles.provider import Provider
+from quotalab.profiles.responses import Responses, with_responses
 from quotalab.profiles.traffic import Traffic
 from quotalab.scenario.person import Person, PlannedPerson
 from quotalab.workspace import Workspace
@@ -25,9 +26,11 @@ class Needs:
     policy: Policy
     traffic: Traffic | None
     users: int
+    responses: Responses | None = None
+    """Where the provider's further answers come from."""
 
     def documents(self) -> dict[str, Mapping[str, Any]]:
-        """The resolved profiles as a run folder keeps them."""
+        """The resolved profiles as a run folder keeps them; of further answers their file's name and hash."""
         kept: dict[str, Mapping[str, Any]] = {
             "provider": self.provider.document,
             "policy": self.policy.document,
@@ -35,6 +38,8 @@ class Needs:
         }
         if self.traffic is not None:
             kept["traffic"] = self.traffic.document
+        if self.responses is not None:
+            kept["responses"] = {"file": self.responses.name, "sha256": self.responses.sha256}
         return kept
 
 
@@ -48,8 +53,11 @@ def resolve(
     traffic: str | None,
     users: int | None,
     settings: tuple[str, ...] = (),
+    responses: Responses | None = None,
 ) -> Needs:
     """Profiles by the options given, else by the first class; every class is checked to fit.
+
+    `responses` are further answers, for routes that the provider profile does not have.
 
     Raises `InputError`: a class that is no `Person`, a plan that names operations which a class lacks.
     """
@@ -78,9 +86,11 @@ def resolve(
         if plans is not None:
             for operation in plans.mix:
                 kept.terms(operation)
+    asked = load_provider(workspace, provider or first.provider, settings)
     return Needs(
-        load_provider(workspace, provider or first.provider, settings),
+        with_responses(asked, responses) if responses is not None else asked,
         load_policy(workspace, policy or first.policy),
         plans,
         users or (plans.people if plans is not None else first.population),
+        responses,
     )

@@ -21,6 +21,7 @@ from quotalab.ledger import LedgerWriter, Operation
 from quotalab.profiles.app import AppSettings
 from quotalab.profiles.policy import Policy
 from quotalab.profiles.provider import Provider
+from quotalab.profiles.reference import ReferenceApi
 from quotalab.profiles.traffic import Traffic
 from quotalab.reference import build as build_reference
 from quotalab.sandbox import Access, Sandbox
@@ -68,22 +69,25 @@ class Stage:
         self._count: dict[str, int] = {}
         self._operation_key = entropy.key("operations")
         self._server: Any = None
+        self._opened: Sandbox | None = None
         self._state = tempfile.TemporaryDirectory(prefix="quotalab-app-")
         self._transport: httpx.BaseTransport | None = None
         self.app: Any = None
         try:
-            self.sandbox, access = self._open(provider, listens=listens)
-            self.app = self._build(app, access, policy, root)
+            self.sandbox, access = self._open(provider.for_people(users), start_ns, listens=listens)
+            self._opened = self.sandbox
+            self.app = self._build(app, access, policy, provider.reference, root)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, provider: Provider, *, listens: bool) -> tuple[Sandbox, Access]:
+    def _open(self, provider: Provider, start_ns: int, *, listens: bool) -> tuple[Sandbox, Access]:
         parts: dict[str, Any] = {
             "clock": self.clock,
             "entropy": self.entropy,
             "ledger": self.ledger,
             "people": [kept.person for kept in self._plans],
+            "start_ns": start_ns,
         }
         if not listens:
             sandbox = Sandbox(provider, issuer=_MEMORY_ISSUER, **parts)
@@ -97,11 +101,14 @@ class Stage:
         self._transport = httpx.HTTPTransport()
         return sandbox, sandbox.register(self.callback)
 
-    def _build(self, settings: AppSettings, access: Access, policy: Policy, root: Path) -> Any:
+    def _build(
+        self, settings: AppSettings, access: Access, policy: Policy, api: ReferenceApi | None, root: Path
+    ) -> Any:
         if settings.build is None:
             return build_reference(
                 access,
                 policy,
+                api=api,
                 clock=self.clock,
                 entropy=self.entropy,
                 state=Path(self._state.name),
@@ -162,7 +169,7 @@ class Stage:
             self.ledger.operation(row)
 
     def close(self) -> None:
-        """Write what was cut off, close the app and the server, and forget the app's state."""
+        """Write what was cut off, close app, server and sandbox, and forget the app's state."""
         for row in sorted(self._abandoned, key=lambda row: (row.planned, row.operation)):
             self.ledger.operation(row)
         self._abandoned.clear()
@@ -173,6 +180,8 @@ class Stage:
             self._transport.close()
         if self._server is not None:
             self._server.stop()
+        if self._opened is not None:
+            self._opened.close(self.clock.now_ns())
         self._state.cleanup()
 
 

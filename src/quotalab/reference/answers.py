@@ -1,0 +1,156 @@
+"""What an answer of the provider's API says: data, a refusal, an expired token, an error, how long to wait.
+
+Whatever came, reading it never raises: what is absent or malformed is not there.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import Any
+
+import httpx
+
+from quotalab.profiles.reference import Signs, WaitHeader
+
+__all__ = ["Answer", "pointed_at", "promised_ns"]
+
+_FORBIDDEN = 403  # what some providers say to too many calls, and others to the wrong ones
+_SECOND_NS = 1_000_000_000
+_LONGEST_NS = 366 * 86_400 * _SECOND_NS
+"""Who promises more is not believed."""
+_LONGEST_TEXT = 64
+_NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?")
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+class Answer:
+    """An HTTP response, read."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.status = response.status_code
+
+    @cached_property
+    def document(self) -> Any:
+        """The body's JSON; None where it is none."""
+        try:
+            return self.response.json()
+        except (ValueError, RecursionError):
+            return None
+
+    def at(self, pointer: str) -> Any:
+        """What a JSON pointer points to in the body; None where there is nothing."""
+        return pointed_at(self.document, pointer)
+
+    def told(self, signs: Signs) -> str | None:
+        """Which of the signs it bears, in words that are the profile's and not the answer's; None: none."""
+        if self.status in signs.statuses:
+            return self.response.reason_phrase
+        if self.status == _FORBIDDEN:
+            for name, texts in signs.headers.items():
+                text = self.response.headers.get(name)
+                if text is not None and (not texts or text.strip() in texts):
+                    return f"and {name}"
+        for pointer, values in signs.body.items():
+            value = self.at(pointer)
+            if value is not None and (not values or any(_same(value, kept) for kept in values)):
+                return f"and an error at {pointer}"
+        return None
+
+    def next_link(self) -> str | None:
+        """The target of the Link header with the relation ``next`` (RFC 8288)."""
+        for link in self.response.links.values():
+            if "next" in link.get("rel", "").lower().split():
+                return link["url"]
+        return None
+
+
+def _same(value: Any, kept: Any) -> bool:
+    """Equality of JSON values, where true is not 1."""
+    return isinstance(value, bool) == isinstance(kept, bool) and bool(value == kept)
+
+
+def pointed_at(document: Any, pointer: str) -> Any:
+    """What a JSON pointer (RFC 6901) points to; None where there is nothing."""
+    for token in pointer.split("/")[1:]:
+        if isinstance(document, Mapping):
+            document = document.get(token.replace("~1", "/").replace("~0", "~"))
+        elif isinstance(document, list) and _INDEX.fullmatch(token) and int(token) < len(document):
+            document = document[int(token)]
+        else:
+            return None
+    return document
+
+
+def promised_ns(headers: Mapping[str, str], waits: Sequence[WaitHeader], now_ns: int) -> int | None:
+    """How long to wait, by the first of `waits` that is there and can be read; None: nothing was promised.
+
+    A wait of nothing, an instant that has passed, and more than a year promise nothing.
+    """
+    for wait in waits:
+        text = headers.get(wait.name)
+        if text is None or len(text) > _LONGEST_TEXT:
+            continue
+        read_ns = _FORMS[wait.form](text.strip())
+        if read_ns is None:
+            continue
+        wait_ns = read_ns if wait.form in ("seconds", "ms") else read_ns - now_ns
+        if 0 < wait_ns <= _LONGEST_NS:
+            return wait_ns
+    return None
+
+
+def _scaled(text: str, scale: int) -> int | None:
+    """A number of `scale` nanoseconds each, rounded up."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return None
+    fraction = match[2] or "0"
+    tens: int = 10 ** len(fraction)
+    return int(match[1]) * scale - (-int(fraction) * scale // tens)
+
+
+def _seconds(text: str) -> int | None:
+    """RFC 9110, 10.2.3, has whole seconds only; there are providers that send 2.0."""
+    return _scaled(text, _SECOND_NS)
+
+
+def _milliseconds(text: str) -> int | None:
+    return _scaled(text, 1_000_000)
+
+
+def _http_date(text: str) -> int | None:
+    """RFC 9110, 5.6.7, the obsolete forms too."""
+    try:
+        return _instant_ns(parsedate_to_datetime(text))
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _iso(text: str) -> int | None:
+    try:
+        return _instant_ns(datetime.datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _instant_ns(moment: datetime.datetime) -> int:
+    """Nanoseconds since 1970 UTC; without a zone it is UTC."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return (moment - _EPOCH) // datetime.timedelta(microseconds=1) * 1000
+
+
+_FORMS: dict[str, Callable[[str], int | None]] = {
+    "seconds": _seconds,
+    "ms": _milliseconds,
+    "epoch": _seconds,
+    "epoch_ms": _milliseconds,
+    "http_date": _http_date,
+    "iso": _iso,
+}
