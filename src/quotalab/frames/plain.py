@@ -359,7 +359,7 @@ def _clock_window(limit: Limit, now_ns: int) -> tuple[int, int]:
 
 def _midnight_ns(zone: zoneinfo.ZoneInfo, day: datetime.date) -> int:
     """The first instant at which the zone's clocks show that day or a later one."""
-    midnight = datetime.datetime.combine(day, datetime.time(), zone)
+    midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=zone)
     seconds = (midnight.astimezone(datetime.UTC) - _EPOCH) // datetime.timedelta(seconds=1)
     while (_EPOCH + datetime.timedelta(seconds=seconds - 60)).astimezone(zone).date() >= day:
         seconds -= 60  # the midnight was skipped
