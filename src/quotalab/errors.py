@@ -11,6 +11,7 @@
     ├── StalledError          virtual time cannot go on: exit 2
     │   ├── BusyWaitError     code spins at one instant
     │   └── HeldTooLongError  work outside the loop never ended
+    ├── StateLostError        the limits' state in Redis is out of reach: exit 2
     ├── InterruptedRunError   Ctrl-C during a run: exit 130
     └── FaultError            quotalab itself is wrong: exit 3
 
@@ -36,6 +37,7 @@ __all__ = [
     "RunFolderError",
     "ScenarioError",
     "StalledError",
+    "StateLostError",
     "WorkspaceError",
 ]
 
@@ -81,6 +83,10 @@ class BusyWaitError(StalledError):
 
 class HeldTooLongError(StalledError):
     """Work outside the loop has held time for too long; the message names it."""
+
+
+class StateLostError(QuotalabError):
+    """Redis, which holds the state of the limits, can't be asked; nothing may be admitted meanwhile."""
 
 
 class InterruptedRunError(QuotalabError):

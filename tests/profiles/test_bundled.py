@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from quotalab.profiles.limits import Limit, Source
-from quotalab.profiles.provider import NEVER_NS, Provider, parse_provider
+from quotalab.profiles.oauth import NEVER_NS
+from quotalab.profiles.provider import Provider, parse_provider
 from quotalab.profiles.reference import FIELD, Endpoint
 
 ROOT = Path(__file__).parents[2]
@@ -318,8 +319,8 @@ def test_metas_number_grows_with_the_people():
         ("github", NEVER_NS, NEVER_NS, "none", " ", "optional"),
         ("github/app", 28_800 * SECOND_NS, 15_897_600 * SECOND_NS, "rotate", " ", "optional"),
         ("google", HOUR_NS, NEVER_NS, "none", " ", "optional"),
-        ("google/testing", HOUR_NS, 7 * DAY_NS, "none", " ", "optional"),
-        ("microsoft-graph", HOUR_NS, 90 * DAY_NS, "none", " ", "optional"),
+        ("google/testing", HOUR_NS, NEVER_NS, "none", " ", "optional"),
+        ("microsoft-graph", HOUR_NS, 90 * DAY_NS, "rotate", " ", "optional"),
         ("slack", NEVER_NS, NEVER_NS, "none", ",", "optional"),
         ("slack/rotation", 43_200 * SECOND_NS, NEVER_NS, "rotate", ",", "optional"),
         ("shopify", NEVER_NS, NEVER_NS, "none", ",", "optional"),
@@ -340,6 +341,18 @@ def test_tokens_live_as_long_as_the_pages_say(name, access_ns, refresh_ns, rotat
     assert (oauth.refresh_rotation, oauth.scope_delimiter, oauth.pkce) == (rotation, delimiter, pkce)
 
 
+def test_what_holds_in_a_test_phase_is_told_apart_from_what_holds_always():
+    """Google's seven days and hundred people, and its warning, end with the approval; Strava lets untick."""
+    phase = bundled("google/testing").test_phase
+    assert (phase.listed_people, phase.unverified, phase.refresh_token_lifetime_ns) == (100, True, 7 * DAY_NS)
+    assert bundled("google").test_phase.listed_people is None
+    assert bundled("strava").oauth.untick
+    assert bundled("x").oauth.pkce_methods == ("S256", "plain")
+    assert bundled("microsoft-graph").oauth.refresh_grace_ns == NEVER_NS
+    assert bundled("github").oauth.grants == ("authorization_code",)
+    assert "refresh_token" in bundled("github/app").oauth.grants
+
+
 def test_unlisted_slack_apps_get_fifteen_messages_at_once():
     """However the history is asked for, and however many are asked for."""
     pages = {route.name: route.page for route in bundled("slack/unlisted").routes if "history" in route.tags}
@@ -351,7 +364,7 @@ def test_unlisted_slack_apps_get_fifteen_messages_at_once():
 
 
 def row(name: str) -> list[str]:
-    """What the page's table says of a profile, apart from the test."""
+    """What the page's table says of a profile, apart from the tests."""
     provider = bundled(name)
     kinds = sorted(
         {limit.kind for whole in ALL if whole.split("/")[0] == name for limit in bundled(whole).limits}
@@ -382,10 +395,28 @@ def rows_of_page() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_table_of_providers_is_true(name):
-    """Kinds, headers and refusals are those of the profile; the last cell names tests of that provider."""
-    *said, tests = rows_of_page()[name]
+    """Kinds, headers and refusals are those of the profile; all tests of that provider are named."""
+    *said, tests, _ = rows_of_page()[name]
     assert said == row(name)
-    assert re.fullmatch(rf"(`test_{name.replace('-', '_')}_\w+`(, )?)+", tests)
+    mine = [
+        test
+        for test in names_of_tests("test_profiles.py")
+        if test.startswith(f"test_{name.replace('-', '_')}_")
+    ]
+    assert mine
+    assert tests == ", ".join(f"`{test}`" for test in mine)
+
+
+def test_the_tests_of_providers_own_libraries_are_all_in_the_table():
+    """Each once, and no other."""
+    named = [test for *_, tests in rows_of_page().values() for test in re.findall(r"`(\w+)`", tests)]
+    assert sorted(named) == sorted(names_of_tests("test_sdks.py"))
+
+
+def names_of_tests(file: str) -> list[str]:
+    """The tests of a file beside the sandbox."""
+    text = (ROOT / "tests" / "sandbox" / file).read_text(encoding="utf-8")
+    return re.findall(r"^def (test_\w+)", text, re.MULTILINE)
 
 
 def test_the_table_has_no_other_providers():

@@ -279,7 +279,9 @@ FAULTS = {
 
 def planted(file: str, line: str, fault: str) -> type[Engine]:
     """The engine with one change of its source."""
-    sources = {path.name: path.read_text(encoding="utf-8") for path in SOURCE.glob("*.py")}
+    sources = {
+        path.name: path.read_text(encoding="utf-8") for path in SOURCE.glob("*.py") if path.name != "redis.py"
+    }
     assert line in sources[file], "the line that the fault is about is gone"
     sources[file] = sources[file].replace(line, fault)
     package = types.ModuleType("quota_with_a_fault")

@@ -7,6 +7,7 @@ import hashlib
 import io
 import pathlib
 import tomllib
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
@@ -58,8 +59,8 @@ class WsgiTransport(httpx.BaseTransport):
         parts = self._application(
             environ, lambda status, headers, exc=None: started.extend((status, headers))
         )
-        body = b"".join(parts)
-        parts.close()
+        with closing(parts):
+            body = b"".join(parts)
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in started[1]]
         return httpx.Response(int(started[0][:3]), headers=headers, content=body, request=request)
 
@@ -198,6 +199,7 @@ def open_world(tmp_path):
         profile: str = "temporary-production",
         variant: str | None = None,
         issuer: str = "https://provider.test",
+        users: int = 1,
         **laid: Any,
     ) -> World:
         clock = ManualClock(START_NS)
@@ -207,7 +209,7 @@ def open_world(tmp_path):
         document = {**tomllib.loads((PROVIDERS / f"{profile}.toml").read_text(encoding="utf-8")), **laid}
         provider = parse_provider(
             document, "p.toml", variant=variant, settings=("latency.median=0s", *settings)
-        )
+        ).for_people(users)
         scope = provider.reference.scope if provider.reference is not None else ""
         sandbox = Sandbox(
             provider,
@@ -218,7 +220,7 @@ def open_world(tmp_path):
             issuer=issuer,
         )
         transport = MemoryTransport(sandbox, clock) if face == "memory" else WsgiTransport(sandbox)
-        http = httpx.Client(transport=transport, base_url=issuer)
+        http = httpx.Client(transport=transport, base_url=issuer, timeout=None)
         access = sandbox.register(CALLBACK)
         opened.append(World(clock, sandbox, access, ledger, folder, http, transport, provider, scope))
         return opened[-1]

@@ -53,6 +53,7 @@ def test_every_column_of_a_small_scenario(open_world):
         "idempotency_key": None,
         "scopes_needed": None,
         "oauth": None,
+        "token_state": None,
         "object": None,
         "objects": 0,
         "objects_asked": 0,
@@ -75,6 +76,7 @@ def test_every_column_of_a_small_scenario(open_world):
         "path": "/v1/events",
         "route": "list_events",
         "token": mark(tokens["access_token"]),
+        "token_state": "valid",
         "cost": 1,
         "tenant": "tenant-1",
         "keys": [("hourly", "app-1")],
@@ -175,6 +177,7 @@ def test_the_events_of_a_scenario(world):
     assert [(row["what"], row["who"], row["details"]) for row in world.rows("events")] == [
         ("consent-denied", "p00002", '{"client":"app-1"}'),
         ("consent-given", "p00001", '{"client":"app-1","scopes":"events.read events.write"}'),
+        ("token-revoked", "p00001", '{"client":"app-1","why":"code used twice"}'),
         ("token-refused", None, '{"client":"app-1","error":"invalid_grant"}'),
     ]
 

@@ -362,12 +362,12 @@ def tenant_world(opened, at: str, path: str = "/things"):
     }
     return opened(
         route("fixed", path=path, body={"tenant": "{tenant}"}),
-        route("fixed", name="which", path="/which", body=["{tenant}"]),
+        route("fixed", name="which", path="/which", body=["{tenant}"], tenant=False),
         limits=limits,
         tenants={"people": 2, "id": "T-{n:03d}", "at": at},
         errors={"no_tenant": {"status": 403}, "foreign_tenant": {"status": 404}},
         reference={
-            **{"tenant": "/which", "tenant_at": "/0", "scope": "events.read events.write"},
+            "scope": "events.read events.write",
             **{"list": {"path": "/things", "items_at": ""}, "read": {"path": "/x"}, "create": {"path": "/x"}},
         },
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from quotalab.profiles.reading import Table
 
-__all__ = ["Quantiles", "Traffic", "parse_traffic"]
+__all__ = ["Habits", "Quantiles", "Traffic", "parse_traffic"]
 
 # Beyond these a figure is a slip of the pen, and planning from it might not end.
 _MOST_OPERATIONS = 10_000
@@ -40,6 +40,23 @@ class Quantiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Habits:
+    """What people do when an app asks for their consent: shares of the people, from 0 to 1."""
+
+    deny: float = 0.0
+    close: float = 0.0
+    """Who closes the page and never comes back; nobody does that and denies too."""
+    untick: float = 0.0
+    """Who unticks one scope, where the provider lets them and there is more than one."""
+    late: float = 0.0
+    """Who leaves the page open and decides only after about `late_by_ns`."""
+    late_by_ns: int = 0
+    withdraw: float = 0.0
+    """Who takes consent back, at the provider, about `withdraw_after_ns` after it was given."""
+    withdraw_after_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """A traffic profile, validated."""
 
@@ -58,6 +75,7 @@ class Traffic:
     """Seconds between operations of a session."""
     mix: Mapping[str, float]
     """Share of each kind of operation; they sum to 1."""
+    habits: Habits
     document: Mapping[str, Any]
     """The TOML document, as a run folder keeps it."""
 
@@ -80,11 +98,28 @@ def parse_traffic(document: Mapping[str, Any], file: str) -> Traffic:
         operations=_quantiles(operations.table("per_session"), least=1, most=_MOST_OPERATIONS),
         think_s=_quantiles(operations.table("think_s"), least=0, most=_MOST_THINK_S),
         mix=_mix(mix),
+        habits=_habits(top.table("habits", {})),
         document=dict(document),
     )
     for table in (arrivals, sessions, operations, mix, top):
         table.done()
     return traffic
+
+
+def _habits(table: Table) -> Habits:
+    habits = Habits(
+        deny=table.number("deny", 0.0, most=1.0),
+        close=table.number("close", 0.0, most=1.0),
+        untick=table.number("untick", 0.0, most=1.0),
+        late=table.number("late", 0.0, most=1.0),
+        late_by_ns=table.duration_ns("late_by", 30 * 60 * 10**9),
+        withdraw=table.number("withdraw", 0.0, most=1.0),
+        withdraw_after_ns=table.duration_ns("withdraw_after", 3 * 3600 * 10**9),
+    )
+    if habits.deny + habits.close > 1:
+        raise table.error("deny", "and 'close' are more than all people together")
+    table.done()
+    return habits
 
 
 def _shares(table: Table, key: str, weights: tuple[float, ...]) -> tuple[float, ...]:
