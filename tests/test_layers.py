@@ -17,7 +17,7 @@ FLOORS = [
     {"errors"},
     {"workspace"},
     {"profiles"},
-    {"ledger"},
+    {"ledger", "traces"},
     {"clock", "frames"},
     {"traffic", "quota", "rules", "browser"},
     {"sandbox"},

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from quotalab import __version__
 from quotalab.errors import FaultError, InputError, QuotalabError, ScenarioError
@@ -177,6 +178,8 @@ def _parser() -> argparse.ArgumentParser:
     profiles.add_argument(
         "--check", type=Path, metavar="FILE", help="say whether a profile of your own is valid"
     )
+
+    _trace_parser(commands)
     return parser
 
 
@@ -312,4 +315,157 @@ def _profiles(options: argparse.Namespace) -> int:
         print(profile_list(workspace))
     else:
         print(profile_page(load_provider(workspace, options.name)))
+    return 0
+
+
+# ---- quotalab trace
+
+
+def _trace_parser(commands: Any) -> None:
+    trace = commands.add_parser(
+        "trace",
+        help="recorded traffic: import, show, fit",
+        description="Recorded traffic: read it from logs, look at it, make traffic profiles of it.",
+    )
+    steps = trace.add_subparsers(dest="step", metavar="STEP", required=True)
+
+    imports = steps.add_parser(
+        "import",
+        help="a log becomes a trace",
+        description="Read common, combined, nginx or ALB logs, HAR, JSON lines or CSV, plain, gzip or zstd, "
+        "and write a trace. Sources and paths are replaced by keyed hashes.",
+    )
+    imports.set_defaults(function=_trace_import)
+    imports.add_argument("file", type=Path, metavar="FILE", help="the recorded traffic")
+    imports.add_argument(
+        "--out", type=Path, metavar="TRACE", help="the trace (default: FILE's name .parquet)"
+    )
+    imports.add_argument(
+        "--format",
+        choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
+        help="default: found from the first lines",
+    )
+    imports.add_argument("--columns", metavar="MAP", help="of CSV and JSON lines, as time=t,source=client")
+    imports.add_argument(
+        "--unit", default="s", help="what numbers as times count: s, ms, us, ns (default: s)"
+    )
+    imports.add_argument("--origin", metavar="T", help="the moment at which such times are 0 (default: 1970)")
+    imports.add_argument("--operations", type=Path, metavar="FILE", help="which requests are which operation")
+    imports.add_argument(
+        "--key-file", type=Path, metavar="FILE",
+        help="key of the pseudonyms, so that two imports agree (default: a new one, kept nowhere)",
+    )  # fmt: skip
+    imports.add_argument("--plain", action="store_true", help="keep sources and paths in the clear")
+
+    show = steps.add_parser("show", help="the figures of a trace", description="The figures of a trace.")
+    show.set_defaults(function=_trace_show)
+    show.add_argument("trace", type=Path, metavar="TRACE", help="a trace that import wrote")
+    show.add_argument("--zone", default="UTC", metavar="Z", help="time zone of hours and days (default: UTC)")
+    show.add_argument("--by-operation", action="store_true", help="count operations: bursts are one")
+    show.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    show.add_argument("--figure", type=Path, metavar="FILE", help="draw it, as .png or .svg")
+
+    fit = steps.add_parser(
+        "fit",
+        help="a trace becomes a traffic profile",
+        description="Write a traffic profile and hold what it generates against the trace.",
+    )
+    fit.set_defaults(function=_trace_fit)
+    fit.add_argument("trace", type=Path, metavar="TRACE", help="a trace that import wrote")
+    fit.add_argument("--out", type=Path, metavar="FILE", help="the profile (default: TRACE's name .toml)")
+    fit.add_argument(
+        "--as",
+        dest="kind",
+        choices=("chain", "laws", "resample", "replay"),
+        default="chain",
+        help="chain and laws travel without the trace, the others need it beside them (default: chain)",
+    )
+    fit.add_argument("--by-operation", action="store_true", help="fit operations: bursts are one")
+    fit.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS",
+                     help="our operation for one of the trace's; * is any other; repeatable")  # fmt: skip
+    fit.add_argument("--mix", metavar="SHARES", help="draw operations by shares instead, as look=3,add=1")
+    fit.add_argument("--people", type=_count, metavar="N", help="how many (default: the trace's sources)")
+    fit.add_argument("--seeds", type=int, default=20, metavar="N",
+                     help="how many seeds to hold against the trace; 0: none (default: 20)")  # fmt: skip
+    fit.add_argument("--figure", type=Path, metavar="FILE", help="draw the comparison, as .png or .svg")
+
+
+def _trace_import(options: argparse.Namespace) -> int:
+    from quotalab.clock import SystemEntropy
+    from quotalab.run.options import parse_start_ns
+    from quotalab.traces import ColumnMap, import_trace, load_naming
+
+    key = SystemEntropy().key("pseudonyms")
+    if options.key_file is not None:
+        if options.plain:
+            raise InputError("--key-file: --plain makes no pseudonyms; leave one of them out")
+        try:
+            key = options.key_file.read_bytes().strip()
+        except OSError as error:
+            raise InputError(f"--key-file {options.key_file}: cannot be read: {error.strerror}") from None
+        if len(key) < 16:
+            raise InputError(f"--key-file {options.key_file}: must hold 16 bytes or more")
+    columns = ColumnMap.parse(
+        options.columns,
+        unit=options.unit,
+        origin_ns=parse_start_ns(options.origin, "--origin") if options.origin else 0,
+    )
+    progress = _live_line if sys.stderr.isatty() else None
+    name = options.file.name.removesuffix(".gz").removesuffix(".zst")
+    out = options.out or Path(Path(name).stem + ".parquet")
+    report = import_trace(
+        options.file,
+        out,
+        key=None if options.plain else key,
+        format=options.format,
+        columns=columns,
+        naming=load_naming(options.operations) if options.operations else None,
+        progress=progress,
+    )
+    if progress is not None:
+        progress("")
+    print(f"{report.told()}\n\n{out}")
+    return 0
+
+
+def _trace_show(options: argparse.Namespace) -> int:
+    import json
+
+    from quotalab.traces import read_trace
+    from quotalab.traces.measuring import measure
+    from quotalab.traces.telling import table
+
+    trace = read_trace(options.trace)
+    if options.by_operation:
+        trace = trace.by_operation()
+    figures = measure(trace, options.zone)
+    if options.figure is not None:
+        from quotalab.traces.drawing import draw, save
+
+        save(draw([(options.trace.stem, trace)]), options.figure)
+    print(json.dumps(figures.to_json(), indent=1) if options.json else table(figures))
+    return 0
+
+
+def _trace_fit(options: argparse.Namespace) -> int:
+    from quotalab.traces import read_trace
+    from quotalab.traffic.fits import fit, parse_map, parse_mix, written
+
+    out = options.out or Path(options.trace.stem + ".toml")
+    trace = read_trace(options.trace)
+    fitted = fit(
+        trace.by_operation() if options.by_operation else trace,
+        os.path.relpath(options.trace.resolve(), out.parent.resolve()),
+        kind=options.kind,
+        name=out.stem,
+        named=parse_map(options.map),
+        mix=parse_mix(options.mix),
+        people=options.people,
+        seeds=options.seeds,
+    )
+    if options.figure is not None:
+        from quotalab.traces.drawing import draw, save
+
+        save(draw(fitted.pictures()), options.figure)
+    print(f"{fitted.told()}\n\n{written(fitted, out)}")
     return 0

@@ -146,8 +146,8 @@ def test_the_bundled_office_day_is_valid() -> None:
         ("mix", {"look": 0.0}, "mix: must hold at least one number above 0"),
         ("mix", {"look": math.inf}, "mix: must hold finite numbers"),
         ("mix.look", "often", "mix.look: must be a number of 0 or more, not 'often'"),
-        ("users", 3, "users: is not a key that is known here; known here: arrivals, description, "
-         "habits, mix, name, operations, people, schema, sessions, title"),
+        ("users", 3, "users: is not a key that is known here; known here: arrivals, description, events, "
+         "habits, kind, mix, name, operations, people, schema, sessions, title"),
     ],
 )  # fmt: skip
 def test_a_mistake_gets_one_line(key: str, value: Any, message: str) -> None:

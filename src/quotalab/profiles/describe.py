@@ -497,7 +497,8 @@ def _oauth(oauth: OAuth, provider: Provider) -> Iterator[str]:
     yield f"  authorization codes last {_lifetime(oauth.code_lifetime_ns)}; PKCE is {oauth.pkce}"
     if oauth.refresh_grace_ns:
         yield f"  a refresh token still works {_lifetime(oauth.refresh_grace_ns)} after its first use"
-    yield f"  grants: {', '.join(oauth.grants)}; clients authenticate by {', '.join(oauth.client_authentication)}"
+    ways = ", ".join(oauth.client_authentication)
+    yield f"  grants: {', '.join(oauth.grants)}; clients authenticate by {ways}"
     methods = " or ".join(oauth.pkce_methods)
     more = ["revocation" if oauth.revocation else "", "introspection" if oauth.introspection else ""]
     yield f"  challenges are made by {methods}; endpoints: {', '.join(['metadata', *filter(None, more)])}"

@@ -11,22 +11,24 @@ from quotalab.errors import ScenarioError
 __all__ = ["load_scenario"]
 
 
-def load_scenario(path: Path) -> list[type[Any]]:
-    """The user classes of a locustfile, in order of definition.
+def load_scenario(path: Path) -> tuple[list[type[Any]], Any]:
+    """The user classes of a locustfile, in order of definition, and its `LoadTestShape` if it has one.
 
     Raises `ScenarioError` naming the file and, if it raised, the line.
     """
     from locust.util.load_locustfile import load_locustfile
 
     try:
-        classes, _ = load_locustfile(str(path))
+        classes, shapes = load_locustfile(str(path))
     except Exception as error:
         raise ScenarioError(
             f"{path}{_line(error, path)}: {type(error).__name__}: {_one_line(error)}"
         ) from error
     except SystemExit as error:
         raise ScenarioError(f"{path}: exits ({error.code}) when it is loaded") from None
-    return list(classes.values())
+    if len(shapes) > 1:
+        raise ScenarioError(f"{path}: has {len(shapes)} shapes; a run has one LoadTestShape or none")
+    return list(classes.values()), shapes[0] if shapes else None
 
 
 def _line(error: Exception, path: Path) -> str:

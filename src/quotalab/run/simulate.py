@@ -70,7 +70,7 @@ def simulate(
         from quotalab.scenario.stage import Stage
 
         stage_done("virtual time, Locust, httpx" if options.clock == "virtual" else "Locust, httpx")
-        classes = load_scenario(scenario)
+        classes, shape = load_scenario(scenario)
         needs = resolve(
             classes,
             workspace,
@@ -83,6 +83,7 @@ def simulate(
             responses=responses,
         )
         environment = environment_for(classes, options.locust)
+        environment.shape_class = shape
         recording = Recording(
             options.out or default_folder(_real.now_ns(), scenario.stem, needs.provider.name, options.seed),
             _real.monotonic_ns,
@@ -193,7 +194,10 @@ def _play(
     # Without this Ctrl-C strikes whatever greenlet is running, and each prints what it was doing.
     interrupts = gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
     reporter = gevent.spawn(_report_progress, stage, options, start_ns, progress)
-    runner.start(users, spawn_rate=users)
+    if environment.shape_class is not None:
+        runner.start_shape()  # how many people there are is the shape's affair, up to the population
+    else:
+        runner.start(users, spawn_rate=users)
     left_ns = start_ns + options.span_ns - stage.clock.now_ns()
     if left_ns > 0:
         stage.clock.sleep_ns(left_ns)

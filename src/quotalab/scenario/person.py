@@ -49,7 +49,7 @@ class Person(User):
                 f"{type(self).__name__} has no stage: start it with quotalab run, or with locust"
             )
         self.stage = stage
-        cast = stage.next_person()
+        cast = stage.next_person(again=getattr(environment, "shape_class", None) is not None)
         self.name = cast.person
         self.plan = cast.operations
         self.app = stage.app

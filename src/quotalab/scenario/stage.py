@@ -149,11 +149,14 @@ class Stage:
                     + ", ".join("{" + key + "}" for key in known)
                 ) from None
 
-    def next_person(self) -> PersonPlan:
+    def next_person(self, *, again: bool = False) -> PersonPlan:
         """The next of the cast, with what they will do.
 
+        With `again`, as a shape that shrinks and grows needs it, the cast begins anew when it is through.
         Raises `ScenarioError` when more people appear than were announced.
         """
+        if again and self._cast == len(self._plans):
+            self._cast = 0
         if self._cast == len(self._plans):
             raise ScenarioError(f"more than the {self._cast} people of this run appeared; give --users")
         self._cast += 1
