@@ -150,6 +150,7 @@ def test_a_day_runs_against_every_bundled_provider(run_once, provider: str) -> N
 # ---- overload
 
 
+@pytest.mark.full
 def test_overload_of_a_fixed_window_admits_exactly_its_number(run_once) -> None:
     """24 windows of 100: 2,400 admitted calls, not one more or less."""
     ended = run_once("overload", "--set", "limits.hourly.kind=fixed_window")
