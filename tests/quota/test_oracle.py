@@ -97,13 +97,14 @@ def test_a_wait_is_exact(draw):
     ]
     mine, selections = Engine(limits, start_ns=start), {}
     for call in map(anonymous, day):
-        before = copy.deepcopy((mine, selections))  # its own refusal may be one answer too many
+        before = copy.deepcopy((mine, selections))
         refused = ask(mine, call, selections)
         if refused.limit is None or refused.wait_ns == NEVER:
             continue
-        later, of_later = before
         for wait, fits in ((refused.wait_ns - 1, False), (refused.wait_ns, True)):
             same = replace(call, at=call.at + wait, answered=None, charge=False)
+            # Not after the call itself, nor each other: a refusal may be one answer too many for a penalty.
+            later, of_later = copy.deepcopy(before)
             assert (ask(later, same, of_later).limit is None) == fits
 
 
