@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quotalab.sandbox.http import Request
+
 CALLBACK = "https://app.test/oauth/callback"
 NATIVE = "http://127.0.0.1/callback"
 MARK = "Zq9xV7wK3mT1pL5rN8bD2cF6"
@@ -284,3 +286,25 @@ def test_bodies_that_are_anything(fuzzed, path, body, kind):
     """Bytes of any kind under any name."""
     fuzzed.secrets = []
     judge(fuzzed, fuzzed.http.post(path, content=body, headers={**fuzzed.mine, "Content-Type": kind}))
+
+
+@pytest.mark.parametrize("signed_in", [False, True])
+def test_a_query_that_no_client_encoded_stays_inside_its_attribute(world, signed_in):
+    """Servers hand on what they are sent; the forms' addresses repeat it, and must not end there."""
+    query = f'{world.query()}&x="><script>alert(1)</script><a href="//evil.test">'
+    cookie = world.signed_in()["Cookie"]
+    request = Request(
+        "GET",
+        "/oauth/authorize",
+        query,
+        [("cookie", cookie)] if signed_in else [],
+        b"",
+        ip="127.0.0.1",
+        sent_ns=world.clock.now_ns(),
+        operation=None,
+    )
+    response = world.sandbox.exchange(request)
+    assert response.status == 200
+    page = _Tags(response.body.decode())
+    assert page.tags <= OUR_TAGS
+    assert [target for target in page.targets if target.endswith('<a href="//evil.test">')] != []
