@@ -11,6 +11,7 @@ from quotalab.rules.times import clock_time, count, duration
 
 _NOT_DONE = ("failed", "abandoned", "declined")
 _BROKEN = ("failed", "abandoned")
+_UNKNOWN = "what people asked of the app is not known to a sandbox that stands alone"
 
 
 @rule("QL501", "failed-operations")
@@ -43,7 +44,8 @@ def failed_operations(frames: Frames) -> Judgement:
     cut_off = (operations["outcome"] == "abandoned") & (operations["deadline"] >= frames.span_ns[1])
     operations = operations[~cut_off]
     if not len(operations):
-        return Judgement("NA", threshold=most, note="there was no operation that could have ended")
+        note = "there was no operation that could have ended"
+        return Judgement("NA", threshold=most, note=_UNKNOWN if frames.run.app == "unknown" else note)
     lost = operations["outcome"].isin(_NOT_DONE)
     broken = operations["outcome"].isin(_BROKEN)
     metric = float(lost.mean())
@@ -101,7 +103,8 @@ def long_waits(frames: Frames) -> Judgement:
     most_ns = frames.provider.approval.wait_p95_ns
     waits = waits_ns(frames)
     if not len(waits):
-        return Judgement("NA", threshold=most_ns / 1e9, note="no operation was done")
+        why = _UNKNOWN if frames.run.app == "unknown" else "no operation was done"
+        return Judgement("NA", threshold=most_ns / 1e9, note=why)
     p95_ns = quantile_ns(waits, 0.95)
     findings = []
     if p95_ns > most_ns:

@@ -119,6 +119,53 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
     report.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
 
+    sandbox = commands.add_parser(
+        "sandbox",
+        help="serve a provider, for any app in any language",
+        description="Serve a sandbox of the provider in real time, until Ctrl-C or SIGTERM ends it.",
+    )
+    sandbox.set_defaults(function=_sandbox)
+    sandbox.add_argument(
+        "--provider", required=True, metavar="P", help="provider profile, NAME, NAME/VARIANT or a file"
+    )
+    sandbox.add_argument("--port", type=_port, default=0, metavar="N", help="default: a free one")
+    sandbox.add_argument(
+        "--people", type=_count, default=10, metavar="N", help="how many test people there are (default: 10)"
+    )
+    sandbox.add_argument(
+        "--redirect-uri",
+        dest="redirect_uris",
+        action="append",
+        default=[],
+        metavar="URI",
+        help="where the app takes codes; repeatable (default: http://127.0.0.1/callback)",
+    )
+    sandbox.add_argument(
+        "--consent",
+        choices=("ask", "auto"),
+        default="ask",
+        help="auto: whoever opens the authorize page consents, as the first person or whom login_hint names",
+    )
+    sandbox.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of the provider profile, as limits.hourly.limit=50; repeatable",
+    )
+    sandbox.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run folder (default: runs/TIME-stand-alone-P)"
+    )
+    sandbox.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="listen there (default: 127.0.0.1)"
+    )
+    sandbox.add_argument("--allow-remote", action="store_true", help="let others than this machine reach it")
+    sandbox.add_argument(
+        "--redis", metavar="URL", help="share the state of the limits, as redis://127.0.0.1:6379/0#NAME"
+    )
+    sandbox.add_argument("--quiet", action="store_true", help="no line for each call")
+
     profiles = commands.add_parser(
         "profiles",
         help="show provider profiles, or check one of your own",
@@ -139,6 +186,12 @@ def _parser() -> argparse.ArgumentParser:
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 1000000, not {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text[:9]) <= 65_535:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 (a free one) to 65535, not {text!r}")
     return int(text)
 
 
@@ -188,6 +241,36 @@ def _run(options: argparse.Namespace) -> int:
     for fault in simulated.faults:
         print(f"quotalab: {fault}", file=sys.stderr)
     return 3 if simulated.faults else verdict.exit_code(strict=options.strict)
+
+
+def _sandbox(options: argparse.Namespace) -> int:
+    from quotalab.run.serve import ServeOptions, serve
+
+    asked = ServeOptions(
+        provider=options.provider,
+        host=options.host,
+        allow_remote=options.allow_remote,
+        port=options.port,
+        people=options.people,
+        redirect_uris=tuple(options.redirect_uris),
+        consents=options.consent == "auto",
+        settings=tuple(options.settings),
+        redis=options.redis,
+        out=options.out,
+        quiet=options.quiet,
+        command=("quotalab", *options.given),
+    )
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    served = serve(asked, workspace, _say, colour=_wants_colour())
+    for fault in served.faults:
+        print(f"quotalab: {fault}", file=sys.stderr)
+    _say(f"\n{served.folder}\n")
+    return 3 if served.faults else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _wants_colour() -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from quotalab.profiles.limits import Limit, Source
-from quotalab.profiles.provider import NEVER_NS, Provider, parse_provider
+from quotalab.profiles.oauth import NEVER_NS
+from quotalab.profiles.provider import Provider, parse_provider
 from quotalab.profiles.reference import FIELD, Endpoint
 
 ROOT = Path(__file__).parents[2]
@@ -318,8 +319,8 @@ def test_metas_number_grows_with_the_people():
         ("github", NEVER_NS, NEVER_NS, "none", " ", "optional"),
         ("github/app", 28_800 * SECOND_NS, 15_897_600 * SECOND_NS, "rotate", " ", "optional"),
         ("google", HOUR_NS, NEVER_NS, "none", " ", "optional"),
-        ("google/testing", HOUR_NS, 7 * DAY_NS, "none", " ", "optional"),
-        ("microsoft-graph", HOUR_NS, 90 * DAY_NS, "none", " ", "optional"),
+        ("google/testing", HOUR_NS, NEVER_NS, "none", " ", "optional"),
+        ("microsoft-graph", HOUR_NS, 90 * DAY_NS, "rotate", " ", "optional"),
         ("slack", NEVER_NS, NEVER_NS, "none", ",", "optional"),
         ("slack/rotation", 43_200 * SECOND_NS, NEVER_NS, "rotate", ",", "optional"),
         ("shopify", NEVER_NS, NEVER_NS, "none", ",", "optional"),
@@ -338,6 +339,18 @@ def test_tokens_live_as_long_as_the_pages_say(name, access_ns, refresh_ns, rotat
     oauth = bundled(name).oauth
     assert (oauth.access_token_lifetime_ns, oauth.refresh_token_lifetime_ns) == (access_ns, refresh_ns)
     assert (oauth.refresh_rotation, oauth.scope_delimiter, oauth.pkce) == (rotation, delimiter, pkce)
+
+
+def test_what_holds_in_a_test_phase_is_told_apart_from_what_holds_always():
+    """Google's seven days and hundred people, and its warning, end with the approval; Strava lets untick."""
+    phase = bundled("google/testing").test_phase
+    assert (phase.listed_people, phase.unverified, phase.refresh_token_lifetime_ns) == (100, True, 7 * DAY_NS)
+    assert bundled("google").test_phase.listed_people is None
+    assert bundled("strava").oauth.untick
+    assert bundled("x").oauth.pkce_methods == ("S256", "plain")
+    assert bundled("microsoft-graph").oauth.refresh_grace_ns == NEVER_NS
+    assert bundled("github").oauth.grants == ("authorization_code",)
+    assert "refresh_token" in bundled("github/app").oauth.grants
 
 
 def test_unlisted_slack_apps_get_fifteen_messages_at_once():

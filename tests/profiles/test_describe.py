@@ -379,4 +379,7 @@ def test_pages_of_profiles_without_more_are_short():
     assert "GAPS" not in text
     assert "ROUTES" not in text
     assert "SCOPES" not in text
-    assert "  refresh tokens last for ever and are replaced with every use\n" in text
+    assert (
+        "  refresh tokens last for ever and are replaced with every use; to use one again revokes all\n"
+        in text
+    )

@@ -545,7 +545,7 @@ def test_two_limits_of_one_name_are_no_toml():
                 kind,
                 f"timetable[0].limits.quota: the number of a limit of kind {kind!r} {CHANGE}",
             )
-            for kind in ("opaque", "concurrency", "cardinality", "penalty")
+            for kind in ("opaque", "concurrency", "penalty")
         ),
     ],
 )

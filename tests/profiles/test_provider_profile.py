@@ -14,7 +14,8 @@ import pytest
 from quotalab.errors import ProfileError
 from quotalab.profiles.dialect import ERRORS, RETRY_AFTER
 from quotalab.profiles.limits import Limit, Match, Source
-from quotalab.profiles.provider import NEVER_NS, Provider, parse_provider
+from quotalab.profiles.oauth import NEVER_NS
+from quotalab.profiles.provider import Provider, parse_provider
 from quotalab.profiles.reading import merge
 from quotalab.profiles.reference import Allowance, Signs, WaitHeader
 from quotalab.profiles.routes import Page, Parameter, Route
@@ -45,7 +46,7 @@ def test_temporary_production_is_what_it_says():
     )
     assert provider.oauth.access_token_lifetime_ns == HOUR_NS
     assert provider.oauth.refresh_token_lifetime_ns == 30 * 24 * HOUR_NS
-    assert (provider.oauth.pkce, provider.oauth.refresh_rotation) == ("required", "rotate")
+    assert (provider.oauth.pkce, provider.oauth.refresh_rotation) == ("required", "single_use")
     refusal = provider.dialect.refusal("hourly")
     assert (refusal.status, refusal.retry_after, refusal.content_type) == (429, "seconds", "application/json")
     assert refusal.body == {"error": "rate_limited", "message": "Your app has used up its calls for now."}
@@ -222,7 +223,7 @@ WRONG = [
     ("oauth.access_token_lifetime", "0s", f"{DURATION} of at least 1 s, not '0s'"),
     ("oauth.access_token_lifetime", -5, f"{DURATION} of at least 1 s, not -5"),
     ("oauth.refresh_token_lifetime", 1.5, f"{DURATION}, not 1.5"),
-    ("oauth.refresh_rotation", True, "must be one of 'none', 'rotate', not True"),
+    ("oauth.refresh_rotation", True, "must be one of 'none', 'rotate', 'single_use', not True"),
     ("oauth.code_lifetime", "soon", f"{DURATION}: 'soon' is not a duration such as 90s, 15m, 1h or 24h"),
     ("oauth.scope_delimiter", ";", "must be one of ' ', ',', not ';'"),
     ("oauth.pkc", "required", "is not a key that is known here; did you mean 'pkce'?"),

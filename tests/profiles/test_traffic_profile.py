@@ -11,7 +11,7 @@ import pytest
 
 from quotalab.errors import ProfileError
 from quotalab.profiles.reading import read_toml
-from quotalab.profiles.traffic import Quantiles, parse_traffic
+from quotalab.profiles.traffic import Habits, Quantiles, parse_traffic
 
 OFFICE_DAY = Path(__file__).parents[2] / "profiles" / "traffic" / "office-day.toml"
 REMOVED = object()
@@ -54,6 +54,32 @@ def test_everything_else_is_kept_as_written() -> None:
     assert traffic.operations == Quantiles((0.0, 0.5, 1.0), (1.0, 2.0, 6.0))
     assert traffic.think_s == Quantiles((0.0, 1.0), (10.0, 30.0))
     assert traffic.document == good()
+
+
+def test_people_have_no_habits_unless_there_are_some() -> None:
+    """Every share is none by default; times are durations."""
+    assert parse_traffic(good(), "small.toml").habits == Habits(
+        late_by_ns=1_800_000_000_000, withdraw_after_ns=10_800_000_000_000
+    )
+    habits = {"deny": 0.25, "close": 0.5, "late_by": "5m", "withdraw": 1, "withdraw_after": "1h"}
+    assert parse_traffic({**good(), "habits": habits}, "small.toml").habits == Habits(
+        deny=0.25, close=0.5, late_by_ns=300_000_000_000, withdraw=1.0, withdraw_after_ns=3_600_000_000_000
+    )
+
+
+@pytest.mark.parametrize(
+    ("habits", "message"),
+    [
+        ({"deny": 0.6, "close": 0.5}, "habits.deny: and 'close' are more than all people together"),
+        ({"untick": 1.5}, "habits.untick: must be a number from 0 to 1, not 1.5"),
+        ({"dney": 0.1}, "habits.dney: is not a key that is known here; did you mean 'deny'?"),
+    ],
+)
+def test_wrong_habits_get_one_line(habits: dict[str, Any], message: str) -> None:
+    """The file, the key, and what would be right."""
+    with pytest.raises(ProfileError) as raised:
+        parse_traffic({**good(), "habits": habits}, "small.toml")
+    assert str(raised.value) == f"small.toml: {message}"
 
 
 def test_quantiles_lie_on_straight_lines() -> None:
@@ -121,7 +147,7 @@ def test_the_bundled_office_day_is_valid() -> None:
         ("mix", {"look": math.inf}, "mix: must hold finite numbers"),
         ("mix.look", "often", "mix.look: must be a number of 0 or more, not 'often'"),
         ("users", 3, "users: is not a key that is known here; known here: arrivals, description, events, "
-         "kind, mix, name, operations, people, schema, sessions, title"),
+         "habits, kind, mix, name, operations, people, schema, sessions, title"),
     ],
 )  # fmt: skip
 def test_a_mistake_gets_one_line(key: str, value: Any, message: str) -> None:

@@ -222,7 +222,7 @@ def test_what_is_no_list_of_events_is_an_error_and_no_data(world, broken) -> Non
     w = world()
     w.connect()
     had = w.app.week("p00001", FOREVER).data
-    answering(w, broken, broken)
+    answering(w, *[broken] * 8)
     with pytest.raises(ProviderError):
         w.app.export("p00001", FOREVER)
     fetched = w.app.week("p00001", FOREVER)

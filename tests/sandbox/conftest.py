@@ -220,7 +220,7 @@ def open_world(tmp_path):
             issuer=issuer,
         )
         transport = MemoryTransport(sandbox, clock) if face == "memory" else WsgiTransport(sandbox)
-        http = httpx.Client(transport=transport, base_url=issuer)
+        http = httpx.Client(transport=transport, base_url=issuer, timeout=None)
         access = sandbox.register(CALLBACK)
         opened.append(World(clock, sandbox, access, ledger, folder, http, transport, provider, scope))
         return opened[-1]

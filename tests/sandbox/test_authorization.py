@@ -28,7 +28,7 @@ def csrf_of(page: httpx.Response) -> str:
 def test_a_person_signs_in_allows_and_the_app_gets_tokens(faced):
     """The whole way of RFC 6749, 4.1 with PKCE, by redirects and forms, ends with tokens that work."""
     back = faced.authorize()
-    assert sorted(back) == ["code", "state"]
+    assert sorted(back) == ["code", "iss", "state"]
     assert back["state"] == faced.state
     answer = faced.redeem(back["code"])
     tokens = answer.json()
@@ -74,7 +74,8 @@ def test_the_consent_page_says_who_asks_and_for_what(world):
     page = world.http.get(f"/oauth/authorize?{world.query()}", headers=world.signed_in())
     assert page.status_code == 200
     for words in (
-        "Allow app-1 to use your Temporary production access account?",
+        "Temporary production access",
+        "Allow app-1 to use your account?",
         "Signed in as p00001",
         "<li>See the events on your calendar</li><li>Add and change events on your calendar</li>",
     ):
@@ -100,13 +101,14 @@ def test_cancel_sends_access_denied_and_the_state(faced):
         "error": "access_denied",
         "error_description": "The resource owner or authorization server denied the request",
         "state": faced.state,
+        "iss": "https://provider.test",
     }
     assert [row["what"] for row in faced.rows("events")] == ["consent-denied"]
 
 
 def test_no_state_comes_back_where_none_was_sent(world):
     """A state is returned if and only if there was one."""
-    assert sorted(world.authorize(state=None)) == ["code"]
+    assert sorted(world.authorize(state=None)) == ["code", "iss"]
 
 
 @pytest.mark.parametrize("state", ["é☃", "a b&c=d#e%00\r\nX: y", "'" * 500])
@@ -139,7 +141,7 @@ def test_a_consent_form_is_good_for_its_own_request_only(world):
     allowed = world.http.post(
         f"/oauth/authorize?{world.query(scope='events.read')}", data=form, headers=headers
     )
-    assert sorted(sent_back(allowed)) == ["code", "state"]
+    assert sorted(sent_back(allowed)) == ["code", "iss", "state"]
 
 
 @pytest.mark.parametrize("decision", [None, "", "Allow", "deny"])
@@ -263,11 +265,12 @@ def test_the_eleventh_person_is_turned_away_and_the_first_ten_come_back(open_wor
     world = open_world(variant="few-users", face=face)
     for i in range(10):
         world.connect(f"p{i + 1:05d}")
-    assert sorted(world.authorize("p00003")) == ["code", "state"]
+    assert sorted(world.authorize("p00003")) == ["code", "iss", "state"]
     assert world.authorize("p00011") == {
         "error": "access_denied",
         "error_description": "Before review at most 10 people may connect this app.",
         "state": world.state,
+        "iss": "https://provider.test",
     }
     posted = world.http.post(
         f"/oauth/authorize?{world.query()}", data={"decision": "allow"}, headers=world.signed_in("p00012")
@@ -326,6 +329,9 @@ def test_other_cookies_of_the_same_host_do_not_sign_anybody_out(faced, other):
         ("/oauth/authorize", "DELETE", "GET, POST"),
         ("/oauth/login", "GET", "POST"),
         ("/oauth/token", "GET", "POST"),
+        ("/oauth/revoke", "GET", "POST"),
+        ("/oauth/introspect", "PUT", "POST"),
+        ("/oauth/connections", "DELETE", "GET, POST"),
         ("/.well-known/oauth-authorization-server", "POST", "GET, HEAD"),
     ],
 )
@@ -337,18 +343,53 @@ def test_another_method_is_not_allowed(faced, path, method, allow):
 
 
 def test_the_metadata_is_valid_and_true(faced):
-    """RFC 8414: a document that Authlib validates, of endpoints that are there."""
+    """RFC 8414: a document that Authlib validates, of endpoints that are there; nothing else is claimed."""
     answer = faced.http.get("/.well-known/oauth-authorization-server")
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()
     AuthorizationServerMetadata(document).validate()
-    assert document["issuer"] == "https://provider.test"
-    assert document["authorization_endpoint"] == faced.access.authorization_endpoint
-    assert document["token_endpoint"] == faced.access.token_endpoint
-    assert document["code_challenge_methods_supported"] == ["S256"]
-    for endpoint in ("authorization_endpoint", "token_endpoint"):
-        assert faced.http.post(urlsplit(document[endpoint]).path).status_code == 400
-    assert [row["kind"] for row in faced.rows()] == ["metadata", "authorize", "token"]
+    methods = ["client_secret_basic", "client_secret_post"]
+    assert document == {
+        "issuer": "https://provider.test",
+        "authorization_endpoint": faced.access.authorization_endpoint,
+        "token_endpoint": faced.access.token_endpoint,
+        "revocation_endpoint": faced.access.revocation_endpoint,
+        "introspection_endpoint": faced.access.introspection_endpoint,
+        "scopes_supported": ["events.read", "events.write", "calendar.admin"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_methods_supported": methods,
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+    }
+    for endpoint, status in (
+        ("authorization", 400),
+        ("token", 400),
+        ("revocation", 401),
+        ("introspection", 401),
+    ):
+        path = urlsplit(document[f"{endpoint}_endpoint"]).path
+        assert faced.http.post(path).status_code == status
+    kinds = ["metadata", "authorize", "token", "revoke", "introspect"]
+    assert [row["kind"] for row in faced.rows()] == kinds
+
+
+def test_the_metadata_is_that_of_the_profile(open_world):
+    """Methods, grants and challenges as the profile has them; no scopes where there are none."""
+    world = open_world(
+        'oauth.client_authentication=["post", "none"]',
+        'oauth.grants=["authorization_code", "client_credentials"]',
+        'oauth.pkce_methods=["S256", "plain"]',
+    )
+    document = world.http.get("/.well-known/oauth-authorization-server").json()
+    assert document["token_endpoint_auth_methods_supported"] == ["client_secret_post", "none"]
+    assert document["revocation_endpoint_auth_methods_supported"] == ["client_secret_post", "none"]
+    assert document["introspection_endpoint_auth_methods_supported"] == ["client_secret_post"]
+    assert document["grant_types_supported"] == ["authorization_code", "client_credentials"]
+    assert document["code_challenge_methods_supported"] == ["S256", "plain"]
 
 
 def test_two_people_in_two_browsers_do_not_meet(world):

@@ -411,9 +411,12 @@ def test_a_body_over_wsgi_is_as_long_as_it_is_declared(world, changed, error):
     """PEP 3333: without a length there is none, unless the server marks its end; nonsense is none either."""
     assert answered(world, environ(**changed)) == (
         "400 Bad Request",
-        {"error": error}
-        if error == "unsupported_grant_type"
-        else {"error": error, "error_description": "Missing 'grant_type' in request."},
+        {
+            "error": error,
+            "error_description": "A grant_type here is one of: authorization_code, refresh_token."
+            if error == "unsupported_grant_type"
+            else "Missing 'grant_type' in request.",
+        },
     )
 
 

@@ -177,6 +177,7 @@ def test_the_events_of_a_scenario(world):
     assert [(row["what"], row["who"], row["details"]) for row in world.rows("events")] == [
         ("consent-denied", "p00002", '{"client":"app-1"}'),
         ("consent-given", "p00001", '{"client":"app-1","scopes":"events.read events.write"}'),
+        ("token-revoked", "p00001", '{"client":"app-1","why":"code used twice"}'),
         ("token-refused", None, '{"client":"app-1","error":"invalid_grant"}'),
     ]
 

@@ -112,6 +112,180 @@ def test_without_rotation_a_refresh_token_serves_again(open_world):
         assert sorted(again.json()) == ["access_token", "expires_in", "scope", "token_type"]
 
 
+def test_a_rotated_refresh_token_is_only_refused_where_reuse_ends_nothing(open_world, face):
+    """`rotate`: the reuse is invalid_grant, and the family lives on."""
+    world = open_world("oauth.refresh_rotation=rotate", face=face)
+    first = world.connect()
+    second = world.refresh(first["refresh_token"]).json()
+    refused(world.refresh(first["refresh_token"]), "invalid_grant")
+    assert world.refresh(second["refresh_token"]).status_code == 200
+    assert world.call(first["access_token"]).status_code == 200
+    assert "token-revoked" not in [row["what"] for row in world.rows("events")]
+
+
+@pytest.mark.parametrize("rotation", ["rotate", "single_use"])
+def test_within_its_grace_a_rotated_refresh_token_still_works(open_world, rotation):
+    """The grace counts from the first use, to the nanosecond; only then reuse is what it is."""
+    for late, status in ((0, 200), (30 * SECOND_NS - 1, 200), (30 * SECOND_NS, 400)):
+        world = open_world(f"oauth.refresh_rotation={rotation}", "oauth.refresh_grace=30s")
+        first = world.connect()
+        second = world.refresh(first["refresh_token"]).json()
+        world.clock.jump(10 * SECOND_NS)
+        assert world.refresh(first["refresh_token"]).status_code == 200  # does not begin the grace anew
+        world.clock.jump(max(late - 10 * SECOND_NS, 0))
+        again = world.refresh(first["refresh_token"])
+        assert again.status_code == status
+        family_lives = status == 200 or rotation == "rotate"
+        assert (world.call(second["access_token"]).status_code == 200) is family_lives
+        if status == 200:
+            assert world.refresh(again.json()["refresh_token"]).status_code == 200
+
+
+def test_with_a_grace_without_end_old_refresh_tokens_stay_good(open_world):
+    """Microsoft's way: a new one with each renewal, and the old ones are not revoked."""
+    world = open_world("oauth.refresh_rotation=rotate", "oauth.refresh_grace=never")
+    first = world.connect()
+    for _ in range(3):
+        world.clock.jump(86_400 * SECOND_NS)
+        assert world.refresh(first["refresh_token"]).json()["refresh_token"] != first["refresh_token"]
+
+
+def test_the_reuse_of_a_refresh_token_is_an_event_with_its_reason(world):
+    """Whose grant was revoked, of which app, and why: once."""
+    first = world.connect()
+    world.refresh(first["refresh_token"])
+    world.refresh(first["refresh_token"])
+    world.refresh(first["refresh_token"])
+    events = [row for row in world.rows("events") if row["what"] == "token-revoked"]
+    assert [(row["who"], row["details"]) for row in events] == [
+        ("p00001", '{"client":"app-1","why":"refresh token used twice"}')
+    ]
+
+
+def test_without_the_refresh_grant_there_is_no_refresh_token(open_world, face):
+    """`grants`: none is issued, and none is taken."""
+    world = open_world('oauth.grants=["authorization_code"]', face=face)
+    tokens = world.connect()
+    assert sorted(tokens) == ["access_token", "expires_in", "scope", "token_type"]
+    refused(world.refresh("x"), "unsupported_grant_type")
+
+
+@pytest.mark.parametrize("days", [0, 1, 20])
+def test_the_reuse_of_a_code_is_seen_as_long_as_what_it_gave_lives(open_world, days):
+    """RFC 6749, 4.1.2: also when the code itself has long expired, and tokens were renewed meanwhile."""
+    world = open_world("oauth.refresh_token_lifetime=15d")
+    code = world.authorize()["code"]
+    tokens = world.redeem(code).json()
+    for _ in range(days):
+        world.clock.jump(86_400 * SECOND_NS)
+        world.connect("p00002")  # what has perished is forgotten
+        tokens = world.refresh(tokens["refresh_token"]).json()
+    assert world.call(tokens["access_token"]).status_code == 200
+    refused(world.redeem(code), "invalid_grant")
+    assert world.call(tokens["access_token"]).status_code == 401
+    refused(world.refresh(tokens["refresh_token"]), "invalid_grant")
+
+
+def test_a_code_reused_by_another_client_revokes_nothing(world):
+    """Who has never held the code cannot end the grant with it."""
+    other = world.sandbox.register("https://other.test/callback")
+    code = world.authorize()["code"]
+    tokens = world.redeem(code).json()
+    refused(world.redeem(code, auth=(other.client_id, other.client_secret)), "invalid_grant")
+    assert world.call(tokens["access_token"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("methods", "basic", "post", "none"),
+    [
+        ('["basic"]', 200, 401, 401),
+        ('["post"]', 401, 200, 401),
+        ('["none"]', 401, 401, 200),
+        ('["basic", "post"]', 200, 200, 401),
+        ('["basic", "none"]', 200, 401, 200),
+    ],
+)
+def test_clients_authenticate_in_the_ways_of_the_profile(open_world, methods, basic, post, none):
+    """RFC 6749, 2.3.1 and 2.1: every other way is invalid_client, and the code is not spent by it."""
+    for way, status in (("basic", basic), ("post", post), ("none", none)):
+        world = open_world(f"oauth.client_authentication={methods}")
+        access = world.access
+        secret = access.client_secret or "x"
+        code = world.authorize()["code"]
+        if way == "basic":
+            answer = world.redeem(code, auth=(access.client_id, secret))
+        elif way == "post":
+            answer = world.redeem(code, auth=None, client_id=access.client_id, client_secret=secret)
+        else:
+            answer = world.redeem(code, auth=None, client_id=access.client_id)
+        assert answer.status_code == status
+        if status == 401:
+            refused(answer, "invalid_client", 401)
+            assert answer.headers["www-authenticate"] == 'Basic realm="oauth"'
+
+
+def test_a_wrong_secret_is_never_taken_for_none(open_world):
+    """Where public clients are taken too, a client that shows a secret must show the right one."""
+    world = open_world('oauth.client_authentication=["basic", "post", "none"]')
+    code = world.authorize()["code"]
+    refused(world.redeem(code, auth=("app-1", "wrong")), "invalid_client", 401)
+    refused(world.redeem(code, auth=None, client_id="app-1", client_secret="wrong"), "invalid_client", 401)
+    assert world.redeem(code, auth=None, client_id="app-1").status_code == 200
+
+
+def test_a_public_client_has_to_prove_that_it_asked(open_world):
+    """RFC 9700, 2.1.1: "public clients MUST use PKCE", also where others need not."""
+    world = open_world("oauth.pkce=optional", 'oauth.client_authentication=["basic", "none"]')
+    code = world.authorize(code_challenge=None, code_challenge_method=None)["code"]
+    answer = world.redeem(code, auth=None, client_id="app-1", code_verifier=None)
+    refused(answer, "invalid_request")
+    assert world.redeem(code, code_verifier=None).status_code == 200  # with its secret
+
+
+def test_a_challenge_without_its_verifier_is_refused(open_world):
+    """RFC 7636, 4.6, also where PKCE is optional."""
+    world = open_world("oauth.pkce=optional")
+    code = world.authorize()["code"]
+    refused(world.redeem(code, code_verifier=None), "invalid_request")
+    assert world.redeem(code).status_code == 200
+
+
+def test_plain_is_taken_where_the_profile_has_it(open_world, face):
+    """RFC 7636, 4.2, 4.3 and 4.6: by name or by default; the verifier is compared as it is."""
+    world = open_world('oauth.pkce_methods=["S256", "plain"]', face=face)
+    for method in ("plain", None):
+        code = world.authorize(code_challenge=world.verifier, code_challenge_method=method)["code"]
+        for wrong in ("b" * 43, world.verifier + "x"):
+            refused(world.redeem(code, code_verifier=wrong), "invalid_grant")
+        assert world.redeem(code).status_code == 200
+    assert world.redeem(world.authorize()["code"]).status_code == 200  # S256
+    only = open_world('oauth.pkce_methods=["plain"]', face=face)
+    assert only.authorize_error() == "invalid_request"
+    assert only.authorize_error(code_challenge="x" * 42, code_challenge_method="plain") == "invalid_request"
+    assert only.authorize_error(code_challenge="x" * 129, code_challenge_method="plain") == "invalid_request"
+    assert (
+        only.authorize_error(code_challenge="x" * 43 + "\n", code_challenge_method="plain")
+        == "invalid_request"
+    )
+
+
+def test_tokens_of_different_lifetimes_are_each_forgotten_in_time(open_world):
+    """A short-lived token that came late goes before a long-lived one that came first."""
+    timetable = [{"after": "1h", "why": "review", "approve": True}]
+    world = open_world("test_phase.refresh_token_lifetime=2h", timetable=timetable)
+    store = world.sandbox._store
+    short = world.connect()["refresh_token"]
+    world.clock.jump(3600 * SECOND_NS)
+    long = world.connect("p00002")["refresh_token"]
+    world.clock.jump(2 * 3600 * SECOND_NS)
+    third = world.connect("p00003")["refresh_token"]
+    assert list(store.refresh) == [long, third]
+    assert short not in store.refresh
+    world.clock.jump(30 * 86_400 * SECOND_NS)
+    fourth = world.connect()["refresh_token"]
+    assert list(store.refresh) == [fourth]
+
+
 def test_a_refresh_may_ask_for_less_and_never_for_more(world):
     """RFC 6749, 6: fewer scopes for the access token; the refresh token keeps what was granted."""
     tokens = world.connect()
@@ -349,7 +523,7 @@ def test_a_provider_may_have_no_scopes(open_world, face):
     }
     world = open_world(face=face, scopes={}, test_phase={}, routes=routes, reference=reference)
     back = world.authorize()
-    assert sorted(back) == ["code", "state"]
+    assert sorted(back) == ["code", "iss", "state"]
     tokens = world.redeem(back["code"]).json()
     assert sorted(tokens) == ["access_token", "expires_in", "refresh_token", "token_type"]
     assert world.call(tokens["access_token"], "/r").status_code == 200

@@ -7,6 +7,10 @@ fault of quotalab's own, never of the app.
 
 Each decision is worked out from the decisions recorded before it, so one wrong decision is reported once and
 does not taint those that follow.
+
+The profile's planted faults are no disagreement: a call that one answers before the limits are asked must
+have been asked of none, a promise that one changed is not compared, and instants are by the provider's own
+clock.
 """
 
 from __future__ import annotations
@@ -18,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from quotalab.frames.asked import KEY_COLUMNS, UNKNOWN_ROUTE, expected
+from quotalab.frames.asked import KEY_COLUMNS, UNKNOWN_ROUTE, expected, struck
 from quotalab.frames.calendar import NEVER
 from quotalab.frames.limits import Asked, asked
 from quotalab.frames.loading import Frames
+from quotalab.profiles.faults import Fault
 from quotalab.profiles.limits import METERED, Limit
 
 __all__ = ["Disagreement", "disagreements"]
@@ -48,6 +53,8 @@ def disagreements(frames: Frames) -> list[Disagreement]:
 
 
 def _all(frames: Frames) -> Iterator[Disagreement]:
+    if (frames.events["what"] == "state-shared").any():
+        return  # the folder lacks the calls of the other processes, so nothing can be worked out
     calls = frames.calls
     limits = [limit for limit in frames.provider.limits if limit.name not in frames.undrawn]
     for name in frames.undrawn:
@@ -120,12 +127,13 @@ def _decisions(frames: Frames, limits: list[Limit], waits: Ints) -> Iterator[Dis
         if recorded[row] != -1:
             said = f"was refused by {calls['limit'].iloc[row]!r}"
         yield Disagreement(int(seq[row]), f"{said}, but by the judges' account {fits}, at {at_ns[row]} ns")
-    agreed = judged & (recorded == due) & (due >= 0)
+    agreed = judged & (recorded == due) & (due >= 0) & ~struck(frames, _changes_promises)
+    clock_ns = at_ns + _skew_ns(frames, at_ns)
     promised = _plain(calls["retry_after_ns"])
     for code in np.unique(due[agreed]):
         form = frames.provider.dialect.refusal(limits[code].name).retry_after
         rows = np.flatnonzero(agreed & (due == code))
-        kept = _promises(form, at_ns[rows], wait_ns[rows])
+        kept = _promises(form, clock_ns[rows], wait_ns[rows])
         for row, promise in zip(rows, kept, strict=True):
             if promised[row] != promise:
                 made = f"its wait of {wait_ns[row]} ns makes"
@@ -135,6 +143,27 @@ def _decisions(frames: Frames, limits: list[Limit], waits: Ints) -> Iterator[Dis
                     int(seq[row]),
                     f"was promised {_shown_ns(promised[row])}, but {made} {_shown_ns(promise)}",
                 )
+
+
+def _changes_promises(fault: Fault) -> bool:
+    return (
+        fault.kind == "retry_after"
+        or (fault.kind, fault.how) == ("headers", "missing")
+        or ((fault.kind, fault.when) == ("drop", "after"))
+    )
+
+
+def _skew_ns(frames: Frames, at_ns: Ints) -> Ints:
+    """How far the provider's own clock was ahead, by the faults of its profile."""
+    skew_ns = np.zeros(len(at_ns), dtype=np.int64)
+    after_ns = at_ns - frames.run.start_ns
+    for fault in frames.provider.faults:
+        if fault.kind == "clock_skew":
+            is_on = after_ns >= fault.from_ns
+            if fault.until_ns is not None:
+                is_on &= after_ns < fault.until_ns
+            skew_ns += np.where(is_on, fault.by_ns, 0)
+    return skew_ns
 
 
 def _had_to_refuse(frames: Frames, limit: Limit, row: int) -> str:

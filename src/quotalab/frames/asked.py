@@ -6,7 +6,7 @@ from kind, caller, route, tags, method, tenant and object, and compared in `quot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,19 @@ import pandas as pd
 
 from quotalab.errors import InputError
 from quotalab.frames.loading import Frames
+from quotalab.profiles.faults import Fault
 from quotalab.profiles.limits import METERED, Limit
 
-__all__ = ["KEY_COLUMNS", "UNKNOWN_ROUTE", "Calls", "asked_calls", "expected", "member_column", "numbers"]
+__all__ = [
+    "KEY_COLUMNS",
+    "UNKNOWN_ROUTE",
+    "Calls",
+    "asked_calls",
+    "expected",
+    "member_column",
+    "numbers",
+    "struck",
+]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -34,7 +44,7 @@ KEY_COLUMNS = {
 """What a limit counts a call under -> the column of calls that says it."""
 UNKNOWN_ROUTE = "unknown"
 _BEFORE_LIMITS = ("too_large", "server_error")
-"""What a call can be answered before any limit is asked."""
+"""What a call can be answered before any limit is asked, where no planted fault answers it."""
 _MOST = 2**62
 
 
@@ -156,6 +166,14 @@ def member_column(frames: Frames, limit: Limit) -> pd.Series:
     return frames.calls[KEY_COLUMNS[limit.of]]
 
 
+def struck(frames: Frames, meant: Callable[[Fault], bool]) -> Bools:
+    """Which calls a planted fault touched that is `meant`; the column `fault` has their names."""
+    names = {fault.name for fault in frames.provider.faults if meant(fault)}
+    column = frames.calls["fault"].cat
+    hit = [not names.isdisjoint(told.split()) for told in column.categories]
+    return np.isin(column.codes.to_numpy(), np.flatnonzero(hit))
+
+
 def expected(frames: Frames) -> Mapping[str, Bools]:
     """Which calls each limit had to be asked about, by what the calls themselves say.
 
@@ -170,6 +188,7 @@ def expected(frames: Frames) -> Mapping[str, Bools]:
     state = calls["token_state"]
     anonymous = (state.notna() & (state != "valid")).to_numpy()
     early = calls["error"].isin(_BEFORE_LIMITS).to_numpy() & ~keyed
+    early |= struck(frames, lambda fault: fault.comes_first)
     route_tags = {route.name: route.tags for route in frames.provider.routes}
     found = {}
     for limit in limits:

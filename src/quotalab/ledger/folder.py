@@ -36,7 +36,7 @@ class RunDescription:
     """Name of each input file under `inputs/` -> SHA-256 of its bytes."""
     versions: Mapping[str, str]
     app: str = "reference"
-    """``reference``, or the ``module:function`` that built the app."""
+    """``reference``, the ``module:function`` that built the app, or ``unknown``: whoever called."""
     complete: bool = False
     """Whether the run came to its end; a run that was cut is judged up to the cut."""
     ended_ns: int | None = None

@@ -39,6 +39,7 @@ def default_folder(now_ns: int, scenario: str, provider: str, seed: int | None) 
 class Recording:
     """A run folder under way: `writer` takes the rows; `end` closes it well.
 
+    `scenario` is the locustfile, or in a word what there is in place of one.
     `documents` are the resolved profiles, kept as ``inputs/NAME.json``; `described` are the other fields of
     `RunDescription`. `monotonic_ns` is a real clock. Raises `RunFolderError`.
     """
@@ -48,20 +49,22 @@ class Recording:
         path: Path,
         monotonic_ns: Callable[[], int],
         *,
-        scenario: Path,
+        scenario: Path | str,
         documents: Mapping[str, Mapping[str, Any]],
         **described: Any,
     ) -> None:
         self.folder = RunFolder.create(path)
-        inputs = {scenario.name: self.folder.write_input(scenario.name, scenario.read_text(encoding="utf-8"))}
+        inputs = {}
+        if isinstance(scenario, Path):
+            text = scenario.read_text(encoding="utf-8")
+            inputs[scenario.name] = self.folder.write_input(scenario.name, text)
+            scenario = scenario.stem
         for name, document in documents.items():
             text = json.dumps(document, indent=2, default=str) + "\n"  # dates become text
             inputs[f"{name}.json"] = self.folder.write_input(f"{name}.json", text)
         versions = {"quotalab": __version__, "python": platform.python_version()}
         versions |= {package: importlib.metadata.version(package) for package in _PACKAGES}
-        self._description = RunDescription(
-            scenario=scenario.stem, inputs=inputs, versions=versions, **described
-        )
+        self._description = RunDescription(scenario=scenario, inputs=inputs, versions=versions, **described)
         self.folder.write_description(self._description)
         self._monotonic_ns = monotonic_ns
         self._began_ns = monotonic_ns()

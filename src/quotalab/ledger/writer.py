@@ -63,6 +63,8 @@ class LedgerWriter:
 
     def __init__(self, folder: Path, monotonic_ns: Callable[[], int], *, process: int = 0) -> None:
         self.seq = 0
+        self.listener: Callable[[Call], None] | None = None
+        """Told of each call as it is appended."""
         try:
             self._streams = {
                 table: _Stream(folder / f"{table}.{process}.arrows", schema)
@@ -79,6 +81,8 @@ class LedgerWriter:
         seq = self.seq
         self.seq = seq + 1
         self._calls.append((seq, *row))
+        if self.listener is not None:
+            self.listener(row)
         if len(self._calls) >= BATCH_ROWS or self._monotonic_ns() >= self._due_ns:
             self.flush()
         return seq

@@ -14,7 +14,8 @@ from quotalab.errors import ProfileError
 from quotalab.profiles.dialect import ERRORS, Dialect, Header, Refusal
 from quotalab.profiles.limits import METERED, Limit, Source
 from quotalab.profiles.loading import load_provider
-from quotalab.profiles.provider import NEVER_NS, OAuth, Provider, parse_provider
+from quotalab.profiles.oauth import NEVER_NS, OAuth
+from quotalab.profiles.provider import Provider, parse_provider
 from quotalab.profiles.reading import read_toml
 from quotalab.profiles.routes import Route
 from quotalab.profiles.templates import Field, Template
@@ -483,13 +484,26 @@ def _lifetime(lifetime_ns: int) -> str:
 
 
 def _oauth(oauth: OAuth, provider: Provider) -> Iterator[str]:
-    rotation = {"none": "stay the same when used", "rotate": "are replaced with every use"}
+    rotation = {
+        "none": "stay the same when used",
+        "rotate": "are replaced with every use",
+        "single_use": "are replaced with every use; to use one again revokes all",
+    }
     yield f"  access tokens last {_lifetime(oauth.access_token_lifetime_ns)}"
     yield (
         f"  refresh tokens last {_lifetime(oauth.refresh_token_lifetime_ns)} "
         f"and {rotation[oauth.refresh_rotation]}"
     )
     yield f"  authorization codes last {_lifetime(oauth.code_lifetime_ns)}; PKCE is {oauth.pkce}"
+    if oauth.refresh_grace_ns:
+        yield f"  a refresh token still works {_lifetime(oauth.refresh_grace_ns)} after its first use"
+    ways = ", ".join(oauth.client_authentication)
+    yield f"  grants: {', '.join(oauth.grants)}; clients authenticate by {ways}"
+    methods = " or ".join(oauth.pkce_methods)
+    more = ["revocation" if oauth.revocation else "", "introspection" if oauth.introspection else ""]
+    yield f"  challenges are made by {methods}; endpoints: {', '.join(['metadata', *filter(None, more)])}"
+    if oauth.untick:
+        yield "  people may untick single scopes"
     yield f"  scopes are parted by {'commas' if oauth.scope_delimiter == ',' else 'spaces'}"
     at = provider.tenants.at
     if at is not None or any("tenant" in limit.key for limit in provider.limits):
@@ -501,6 +515,18 @@ def _test_phase(provider: Provider) -> Iterator[str]:
     """What is forbidden, or allowed to few, before the provider has approved the app."""
     if provider.test_phase.forbidden_scopes:
         yield _wrapped(f"forbidden scopes: {', '.join(provider.test_phase.forbidden_scopes)}", "  ", "    ")
+    phase = provider.test_phase
+    if phase.restricted_scopes:
+        yield _wrapped(f"restricted scopes: {', '.join(phase.restricted_scopes)}", "  ", "    ")
+    if phase.listed_people is not None:
+        yield f"  only the first {_count(phase.listed_people, 'person', 'people')} may connect"
+    if phase.unverified:
+        yield "  the consent page warns that nobody has reviewed the app"
+    if phase.refresh_token_lifetime_ns is not None:
+        yield f"  refresh tokens last {_lifetime(phase.refresh_token_lifetime_ns)} at most"
+    if provider.approved is not None:
+        after = say_duration(provider.approved.after_ns)
+        yield f"  ends {after} after the start: {provider.approved.why}"
     for limit in provider.limits:
         if limit.kind == "cardinality" and limit.of == "person":
             yield f"  {limit.name}: {_KINDS[limit.kind](limit)}"

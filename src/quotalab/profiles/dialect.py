@@ -36,6 +36,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "not_found": (404, "not_found", "There is no such item."),
     "bad_request": (400, "invalid_request", "{message}"),
     "too_large": (413, "too_large", "{message}"),
+    "unavailable": (503, "temporarily_unavailable", "{message}"),
 }
 """What can be wrong with a call to the API: name -> status, code and message, where a profile has no own."""
 

@@ -43,7 +43,7 @@ class Retry:
     base_ns: int
     cap_ns: int
     jitter: str
-    """``full`` (0 to the backoff), or ``none``."""
+    """``full`` (0 to the backoff, on top of what was promised, else of `base_ns`), or ``none``."""
     statuses: tuple[int, ...]
     """What is asked again; 429 stands for refusals, whatever status the provider has for them."""
 

@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from quotalab.profiles.dialect import Dialect, parse_dialect
-from quotalab.profiles.limits import Limit, Source, parse_limits, parse_source
+from quotalab.profiles.faults import Fault, parse_faults
+from quotalab.profiles.limits import Limit, parse_limits
+from quotalab.profiles.oauth import (
+    Approved,
+    OAuth,
+    TestPhase,
+    parse_approved,
+    parse_oauth,
+    parse_test_phase,
+)
 from quotalab.profiles.reading import Table, apply_settings, merge
 from quotalab.profiles.reference import ReferenceApi, parse_reference
 from quotalab.profiles.routes import Collection, Parameter, Route, parse_collections, parse_routes
@@ -17,33 +26,10 @@ from quotalab.profiles.templates import Template, parse_template
 __all__ = [
     "Approval",
     "Latency",
-    "OAuth",
     "Provider",
     "Tenants",
-    "TestPhase",
     "parse_provider",
 ]
-
-NEVER_NS = 2**62
-"""A lifetime that does not end."""
-
-
-@dataclass(frozen=True, slots=True)
-class OAuth:
-    """The authorization server: lifetimes in nanoseconds."""
-
-    pkce: str
-    access_token_lifetime_ns: int
-    """`NEVER_NS`: it does not expire."""
-    refresh_token_lifetime_ns: int
-    refresh_rotation: str
-    code_lifetime_ns: int
-    scope_delimiter: str
-    """Between scopes: a space (RFC 6749, 3.3), or what the provider has in its place."""
-    token_at: tuple[Parameter, ...]
-    """Where a call may carry its access token, first found: ``authorization:bearer`` (RFC 6750, 2.1), or with
-    another scheme's name, ``header:NAME``, ``query:NAME`` (2.3)."""
-    source: Source | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +46,6 @@ class Tenants:
     def of_person(self, number: int) -> int:
         """The number of the tenant that the person with `number` (from 1) belongs to."""
         return (number - 1) // self.people + 1
-
-
-@dataclass(frozen=True, slots=True)
-class TestPhase:
-    """What the provider forbids before it has approved the app."""
-
-    forbidden_scopes: tuple[str, ...]
-    source: Source | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +85,15 @@ class Provider:
     scopes: Mapping[str, str]
     tenants: Tenants
     test_phase: TestPhase
+    approved: Approved | None
+    """When the provider approves the app, which ends the test phase; None: not during the run."""
     limits: tuple[Limit, ...]
     dialect: Dialect
     latency: Latency
     collections: Mapping[str, Collection]
     routes: tuple[Route, ...]
     approval: Approval
+    faults: tuple[Fault, ...]
     reference: ReferenceApi | None
     """None: the reference integration does not know this API."""
     variants: tuple[str, ...]
@@ -158,16 +139,18 @@ def parse_provider(
         title=top.text("title"),
         description=top.text("description", ""),
         api_path=_api_path(top),
-        oauth=_oauth(top.table("oauth")),
+        oauth=parse_oauth(top.table("oauth")),
         scopes=scopes,
         tenants=_tenants(top.table("tenants", {}), routes),
-        test_phase=_test_phase(top.table("test_phase", {}), scopes),
+        test_phase=parse_test_phase(top.table("test_phase", {}), scopes),
+        approved=parse_approved(resolved.get("timetable", ()), file),
         limits=limits,
         dialect=parse_dialect(top, tuple(limit.name for limit in limits)),
         latency=_latency(top.table("latency", {})),
         collections=collections,
         routes=routes,
         approval=_approval(top.table("approval", {})),
+        faults=parse_faults(top, tuple(route.name for route in routes)),
         reference=parse_reference(top.table("reference")) if "reference" in top else None,
         variants=tuple(variants),
         gaps=top.texts("gaps", ()),
@@ -203,39 +186,6 @@ def _api_path(top: Table) -> str:
     return path
 
 
-def _oauth(table: Table) -> OAuth:
-    oauth = OAuth(
-        pkce=table.choice("pkce", ("required", "optional"), "required"),
-        access_token_lifetime_ns=_lifetime_ns(table, "access_token_lifetime"),
-        refresh_token_lifetime_ns=_lifetime_ns(table, "refresh_token_lifetime"),
-        refresh_rotation=table.choice("refresh_rotation", ("none", "rotate"), "rotate"),
-        code_lifetime_ns=table.duration_ns("code_lifetime", 60 * 10**9, least_ns=1_000_000_000),
-        scope_delimiter=table.choice("scope_delimiter", (" ", ","), " "),
-        token_at=tuple(_token_at(table, text) for text in table.texts("token_at", ("authorization:bearer",))),
-        source=parse_source(table.table("source")) if "source" in table else None,
-    )
-    table.done()
-    return oauth
-
-
-def _token_at(table: Table, text: str) -> Parameter:
-    place, _, name = text.partition(":")
-    if place not in ("authorization", "header", "query") or not name:
-        raise table.error(
-            "token_at",
-            f"must hold such as 'authorization:bearer', 'header:X-Token' or 'query:token', not {text!r}",
-        )
-    return Parameter(place, name if place == "query" else name.lower())
-
-
-def _lifetime_ns(table: Table, key: str) -> int:
-    if table.peek(key) == "never":
-        table.text(key)
-        return NEVER_NS
-    lifetime_ns: int = table.duration_ns(key, least_ns=1_000_000_000)
-    return lifetime_ns
-
-
 def _tenants(table: Table, routes: tuple[Route, ...]) -> Tenants:
     text, at = table.text("id", "tenant-{n}"), table.text("at", None)
     try:
@@ -262,15 +212,6 @@ def _scopes(table: Table) -> dict[str, str]:
         if not re.fullmatch(r"[!#-[\]-~]+", name):  # RFC 6749, 3.3: scope-token
             raise table.error(name, "is no scope's name: no spaces, quotes or backslashes, ASCII only")
     return {name: table.text(name) for name in table}
-
-
-def _test_phase(table: Table, scopes: Mapping[str, str]) -> TestPhase:
-    phase = TestPhase(
-        forbidden_scopes=table.texts("forbidden_scopes", (), allowed=tuple(scopes)),
-        source=parse_source(table.table("source")) if "source" in table else None,
-    )
-    table.done()
-    return phase
 
 
 def _latency(table: Table) -> Latency:

@@ -27,6 +27,7 @@ __all__ = [
     "Event",
     "Formula",
     "Growth",
+    "Habits",
     "Law",
     "Mood",
     "OperationChain",
@@ -74,6 +75,23 @@ class Quantiles:
         """The mean of the law."""
         steps = zip(self.at, self.at[1:], self.values, self.values[1:], strict=False)
         return sum((high - low) * (first + last) / 2 for low, high, first, last in steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What people do when an app asks for their consent: shares of the people, from 0 to 1."""
+
+    deny: float = 0.0
+    close: float = 0.0
+    """Who closes the page and never comes back; nobody does that and denies too."""
+    untick: float = 0.0
+    """Who unticks one scope, where the provider lets them and there is more than one."""
+    late: float = 0.0
+    """Who leaves the page open and decides only after about `late_by_ns`."""
+    late_by_ns: int = 0
+    withdraw: float = 0.0
+    """Who takes consent back, at the provider, about `withdraw_after_ns` after it was given."""
+    withdraw_after_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +308,7 @@ class Traffic:
     calendar: Calendar = field(default_factory=Calendar)
     growth: Growth | None = None
     events: tuple[Event, ...] = ()
+    habits: Habits = Habits()
     file: str = ""
 
 
@@ -325,6 +344,7 @@ def parse_traffic(document: Mapping[str, Any], file: str) -> Traffic:
     for event in events:
         if event.operation:
             parts["mix"].setdefault(event.operation, 0.0)
+    habits = _habits(top.table("habits", {}))
     top.done()
     return Traffic(
         name=name,
@@ -335,9 +355,26 @@ def parse_traffic(document: Mapping[str, Any], file: str) -> Traffic:
         calendar=calendar,
         growth=growth,
         events=events,
+        habits=habits,
         file=file,
         **parts,
     )
+
+
+def _habits(table: Table) -> Habits:
+    habits = Habits(
+        deny=table.number("deny", 0.0, most=1.0),
+        close=table.number("close", 0.0, most=1.0),
+        untick=table.number("untick", 0.0, most=1.0),
+        late=table.number("late", 0.0, most=1.0),
+        late_by_ns=table.duration_ns("late_by", 30 * 60 * 10**9),
+        withdraw=table.number("withdraw", 0.0, most=1.0),
+        withdraw_after_ns=table.duration_ns("withdraw_after", 3 * 3600 * 10**9),
+    )
+    if habits.deny + habits.close > 1:
+        raise table.error("deny", "and 'close' are more than all people together")
+    table.done()
+    return habits
 
 
 def _laws(top: Table, parts: dict[str, Any]) -> Calendar:

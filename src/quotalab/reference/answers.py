@@ -22,6 +22,7 @@ _FORBIDDEN = 403  # what some providers say to too many calls, and others to the
 _SECOND_NS = 1_000_000_000
 _LONGEST_NS = 366 * 86_400 * _SECOND_NS
 """Who promises more is not believed."""
+_APART_NS = 5 * _SECOND_NS
 _LONGEST_TEXT = 64
 _NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -90,7 +91,8 @@ def pointed_at(document: Any, pointer: str) -> Any:
 def promised_ns(headers: Mapping[str, str], waits: Sequence[WaitHeader], now_ns: int) -> int | None:
     """How long to wait, by the first of `waits` that is there and can be read; None: nothing was promised.
 
-    A wait of nothing, an instant that has passed, and more than a year promise nothing.
+    A wait of nothing, an instant that has passed, and more than a year promise nothing. An instant is the
+    provider's: where its Date shows that the two clocks differ, it is read by that (RFC 9110, 6.6.1).
     """
     for wait in waits:
         text = headers.get(wait.name)
@@ -99,10 +101,19 @@ def promised_ns(headers: Mapping[str, str], waits: Sequence[WaitHeader], now_ns:
         read_ns = _FORMS[wait.form](text.strip())
         if read_ns is None:
             continue
-        wait_ns = read_ns if wait.form in ("seconds", "ms") else read_ns - now_ns
+        wait_ns = read_ns if wait.form in ("seconds", "ms") else read_ns - _clock_ns(headers, now_ns)
         if 0 < wait_ns <= _LONGEST_NS:
             return wait_ns
     return None
+
+
+def _clock_ns(headers: Mapping[str, str], now_ns: int) -> int:
+    """What the provider's clock shows, where that is further from the app's than a call takes."""
+    date = headers.get("Date")
+    date_ns = _http_date(date) if date is not None and len(date) <= _LONGEST_TEXT else None
+    if date_ns is None or abs(date_ns - now_ns) <= _APART_NS:
+        return now_ns
+    return date_ns
 
 
 def _scaled(text: str, scale: int) -> int | None:

@@ -87,14 +87,16 @@ class Authorizer:
     def finish(self, callback: str) -> str:
         """Redeem the code that a person came back with; returns who it was.
 
-        Raises `ConsentRefused` when they, or the provider, said no, or when the callback answers no
-        request of ours (RFC 6749, 10.12: it may be forged).
+        Raises `ConsentRefused` when they, or the provider, said no, when the callback answers no request of
+        ours (RFC 6749, 10.12: it may be forged), or when it comes from another issuer (RFC 9207, 2.4).
         """
         answered = httpx.URL(callback).params
         state = answered.get("state", "")
         pending = self._pending.pop(state, None)
         if pending is None:
             raise ConsentRefused("the callback answers no request of this app")
+        if answered.get("iss", self._access.issuer) != self._access.issuer:
+            raise ConsentRefused("the callback comes from another issuer")
         if "error" in answered:  # RFC 6749, 4.1.2.1
             told = f"{answered['error']}: {answered.get('error_description', '')}"
             raise ConsentRefused(told.rstrip(": ")[:200])
@@ -156,7 +158,11 @@ class Authorizer:
 
     def _post(self, body: str) -> httpx.Response:
         headers = {**_FORM, "Authorization": self._basic}
-        return self._client.post(self._access.token_endpoint, content=body, headers=headers)
+        try:
+            return self._client.post(self._access.token_endpoint, content=body, headers=headers)
+        except httpx.TransportError as error:
+            # Not asked again here: a code, and a refresh token that rotates, are good for one use.
+            raise ProviderError(0, type(error).__name__) from error
 
     def _keep(self, person: str, response: httpx.Response, refresh_token: str | None) -> Tokens | None:
         """Keep what came; None where it is no token.

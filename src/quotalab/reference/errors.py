@@ -6,7 +6,7 @@
     ├── Declined            the app itself decided not to ask; what it has may be served instead
     ├── NotConnected        the person has not given consent, or it is gone: they must be asked again
     ├── ConsentRefused      the person or the provider said no
-    └── ProviderError       the provider's answer was an error and stayed one
+    └── ProviderError       the provider's answer was an error and stayed one, or none came
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class ConsentRefused(IntegrationError):
 
 
 class ProviderError(IntegrationError):
-    """The provider answered with an error status, after all retries."""
+    """The provider answered with an error, after all retries; a `status` of 0 stands for no whole answer."""
 
     def __init__(self, status: int, code: str) -> None:
         self.status = status
-        super().__init__(f"the provider answered {status} {code}".rstrip())
+        answered = f"answered {status}" if status else "gave no answer:"
+        super().__init__(f"the provider {answered} {code}".rstrip(" :"))

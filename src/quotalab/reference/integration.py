@@ -34,6 +34,9 @@ __all__ = ["Calendar", "Fetched", "Patience", "build"]
 _MOST_PAGES = 100
 _CALL_NS = 10**9  # what a call itself may take, out of an operation's time
 _REFUSAL = 429  # how a policy's statuses speak of refusals, whatever status a provider has for them
+_LOST = 502  # and of answers that did not come whole, or are none of the API's: what a gateway would say
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_UNREADABLE = "with a body that cannot be read"
 _TENANT = re.compile(r"[!-~]{1,200}")
 
 
@@ -214,7 +217,7 @@ class Calendar:
 
     def _document(self, answer: Answer) -> Any:
         if answer.document is None:
-            raise ProviderError(answer.status, "with a body that cannot be read")
+            raise ProviderError(answer.status, _UNREADABLE)
         return answer.document
 
     def _values(self, person: str, patience: Patience) -> dict[str, str]:
@@ -263,7 +266,16 @@ class Calendar:
         while True:
             # A stale token is renewed now, not with a call of the budget in hand.
             token = self._authorizer.token(person, beside=refused_token)
-            answer = self._send(person, request, interactive=patience.interactive, deadline_ns=deadline_ns)
+            try:
+                answer = self._send(
+                    person, request, interactive=patience.interactive, deadline_ns=deadline_ns
+                )
+            except httpx.TransportError as error:
+                attempt += 1
+                repeatable = request.repeatable or isinstance(error, _NOT_SENT)
+                wait_ns = self._backoff_ns(_LOST, attempt) if repeatable else None
+                self._wait(wait_ns, patience, 0, type(error).__name__)
+                continue
             refused = answer.told(self._api.refused)
             if refused is None and refused_token is None and answer.told(self._api.expired) is not None:
                 refused_token = token  # once with a fresh one; a second such answer in a row stands
@@ -273,11 +285,15 @@ class Calendar:
             if told is None:
                 return answer
             wait_ns = self._wait_ns(person, request, answer, attempt, refused=refused is not None)
-            if wait_ns is None:
-                raise ProviderError(answer.status, told)
-            if self._clock.now_ns() + wait_ns + _CALL_NS > patience.deadline_ns:
-                raise ProviderError(answer.status, "and the deadline is too near to ask again")
-            self._clock.sleep_ns(wait_ns)
+            self._wait(wait_ns, patience, answer.status, told)
+
+    def _wait(self, wait_ns: int | None, patience: Patience, status: int, told: str) -> None:
+        """Wait before the next attempt. Raises `ProviderError` if there is to be none."""
+        if wait_ns is None:
+            raise ProviderError(status, told)
+        if self._clock.now_ns() + wait_ns + _CALL_NS > patience.deadline_ns:
+            raise ProviderError(status, "and the deadline is too near to ask again")
+        self._clock.sleep_ns(wait_ns)
 
     def _send(self, person: str, request: Request, *, interactive: bool, deadline_ns: int) -> Answer:
         """One call, when the budget has room for it."""
@@ -312,7 +328,8 @@ class Calendar:
         """What is wrong with an answer; None: it is data."""
         if not 200 <= answer.status < 300:
             return answer.response.reason_phrase
-        return answer.told(self._api.failed) or answer.told(self._api.expired)
+        told = answer.told(self._api.failed) or answer.told(self._api.expired)
+        return _UNREADABLE if told is None and answer.document is None else told
 
     def _wait_ns(
         self, person: str, request: Request, answer: Answer, attempt: int, *, refused: bool
@@ -330,15 +347,27 @@ class Calendar:
             promised_wait_ns = promised_ns(answer.response.headers, waits, self._clock.now_ns())
             if refused and promised_wait_ns is not None and self._budget is not None:
                 self._budget.close(self._who(person), promised_wait_ns)
-        if (_REFUSAL if refused else answer.status) not in retry.statuses:
+        status = _REFUSAL if refused else answer.status
+        if 200 <= status < 300 and answer.document is None:
+            status = _LOST
+        if not refused and not request.repeatable:
+            return None
+        wait_ns = self._backoff_ns(status, attempt, after_promise=promised_wait_ns is not None)
+        if wait_ns is None or promised_wait_ns is None:
+            return wait_ns
+        return promised_wait_ns + (wait_ns if retry.jitter == "full" else 0)
+
+    def _backoff_ns(self, status: int, attempt: int, *, after_promise: bool = False) -> int | None:
+        """How long the policy waits after an attempt that ended so; None: there is no further one.
+
+        Jitter alone may draw next to nothing: where nothing was promised, the base is waited in any case.
+        """
+        retry = self._retry
+        if status not in retry.statuses:
             return None
         if retry.attempts is not None and attempt >= retry.attempts:
             return None
-        if not refused and not request.repeatable:
-            return None
         backoff_ns = min(retry.cap_ns, retry.base_ns << min(attempt - 1, 40))
-        if retry.jitter == "full":
-            backoff_ns = self._random.randrange(backoff_ns + 1)
-        if promised_wait_ns is None:
+        if retry.jitter != "full":
             return backoff_ns
-        return promised_wait_ns + (backoff_ns if retry.jitter == "full" else 0)
+        return self._random.randrange(backoff_ns + 1) + (0 if after_promise else retry.base_ns)

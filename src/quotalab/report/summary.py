@@ -32,7 +32,8 @@ def summary(verdict: Verdict, *, colour: bool = False) -> str:
     run = verdict.run
     took = f" in {run['wall_s']:.1f} s" if run["wall_s"] is not None else ""
     head = [run["scenario"], run["provider"], run["traffic"]]
-    head.append(run["policy"] if run["app"] == "reference" else f"app {run['app']}")
+    if run["app"] != "unknown":
+        head.append(run["policy"] if run["app"] == "reference" else f"app {run['app']}")
     if run["seed"] is not None:
         head.append(f"seed {run['seed']}")
     head.append(f"{duration(round(run['virtual_s'] * 1e9))} {run['clock']}{took}")
@@ -60,7 +61,9 @@ def limit_in_words(use: LimitUse) -> str:
 
 def _verdict(verdict: Verdict) -> str:
     api, operations = verdict.metrics["api_calls"] or 0, verdict.metrics["operations"] or 0
-    judged = f"{count(int(api), 'call')} to the API and {count(int(operations), 'operation')}"
+    judged = f"{count(int(api), 'call')} to the API"
+    if verdict.run["app"] != "unknown":
+        judged += f" and {count(int(operations), 'operation')}"
     cut = "" if verdict.run["complete"] else ", in a run that was cut and is judged up to the cut"
     if verdict.faults:
         return (
@@ -115,7 +118,8 @@ def _change(verdict: Verdict) -> str:
         remedy = first.remedy
         return visible(f"Change first ({first.rule.id}): {remedy[:1].lower()}{remedy[1:]}.")
     if verdict.verdict == "NA":
-        return "Change first: let the scenario make calls to the API, so that there is something to judge."
+        who = "app" if verdict.run["app"] == "unknown" else "scenario"
+        return f"Change first: let the {who} make calls to the API, so that there is something to judge."
     return "Nothing has to change: try other seeds and more people before you rely on it."
 
 

@@ -22,5 +22,8 @@ class Access:
     client_id: str
     client_secret: str = field(repr=False)
     redirect_uri: str
+    revocation_endpoint: str | None = None
+    """RFC 7009; None: the provider has none. So for RFC 7662's below."""
+    introspection_endpoint: str | None = None
     transport: httpx.BaseTransport | None = None
     """For apps that can take one; None when the sandbox listens on a socket."""

@@ -15,11 +15,12 @@ from quotalab.profiles.provider import Provider
 from quotalab.profiles.routes import Route
 from quotalab.quota import Decision, Selection
 from quotalab.sandbox.dialect import HeaderRenderer, Renderer, Scene, content_headers
+from quotalab.sandbox.faults import Faults, Strike
 from quotalab.sandbox.http import Request, Response, reader
 from quotalab.sandbox.items import ItemIds, Items, Owner, View, fields_of
 from quotalab.sandbox.limits import ProviderLimits
 from quotalab.sandbox.paging import Asked, Pages
-from quotalab.sandbox.record import Recorder
+from quotalab.sandbox.record import NOT_ASKED, Recorder
 from quotalab.sandbox.store import AccessToken, Store
 
 __all__ = ["Answer", "ResourceServer"]
@@ -59,6 +60,7 @@ class Answer(NamedTuple):
     answered_ns: int
     retry_after_ns: int | None
     request_id: str | None
+    fault: str | None = None
 
 
 class _Endpoint:
@@ -102,6 +104,7 @@ class ResourceServer:
         people: Sequence[str],
         issuer: str,
         work_ns: WorkNs | None,
+        planted: Faults | None = None,
     ) -> None:
         self._provider = provider
         self._store = store
@@ -110,6 +113,7 @@ class ResourceServer:
         self._renderer = renderer
         self._issuer = issuer
         self._work_ns = work_ns
+        self._planted = planted
         self._token_at = provider.oauth.token_at
         self._tenant_at = provider.tenants.at
         self._read_tenant = reader(self._tenant_at) if self._tenant_at is not None else None
@@ -143,11 +147,19 @@ class ResourceServer:
         """
         endpoint, segments = self._match(request)
         secret = self.secret(request)
-        token, problem = self._token(secret, now_ns)
-        if problem is not None:
-            return self._answer_stranger(request, now_ns, endpoint, token, secret, problem)
-        assert token is not None
         route = endpoint.route if endpoint is not None else None
+        strike: Strike | None = None
+        if self._planted is None:
+            token, problem = self._token(secret, now_ns)
+        else:
+            token, problem = self._token(secret, now_ns + self._planted.clock.skew_ns(now_ns))
+            name = route.name if route is not None else None
+            strike = self._planted.strike(request, token, name, now_ns, valid=problem is None)
+            if strike is not None and strike.early is not None:
+                return self._answer_struck(now_ns, route, token, secret, problem, strike)
+        if problem is not None:
+            return self._answer_stranger(request, now_ns, endpoint, token, secret, problem, strike)
+        assert token is not None
         caller = self._caller(token.person)
         tenant, problem = self._tenant(request, endpoint, segments, caller)
 
@@ -166,6 +178,8 @@ class ResourceServer:
         answered_ns = now_ns
         if self._work_ns is not None:
             answered_ns += self._work_ns(request, token, route.work_ns if route is not None else None)
+        if strike is not None:
+            answered_ns += strike.slow_ns
         parts = {
             "app": token.client_id,
             "person": token.person,
@@ -195,7 +209,8 @@ class ResourceServer:
         error: str | None
         if decision.limit is not None:
             response, retry_after_ns = self._renderer.refuse(scene)
-            error, answered_ns = "rate_limited", now_ns
+            error = "rate_limited"
+            answered_ns = now_ns if strike is None else now_ns + strike.slow_ns
         elif wrong is not None:
             response, error = self._renderer.fail(scene, *wrong)
         elif endpoint is None:
@@ -210,6 +225,11 @@ class ResourceServer:
         self._renderer.add_headers(response.headers, scene)
         if endpoint is not None and endpoint.headers is not None:
             endpoint.headers.add_to(response.headers, scene)
+        fault = None
+        if self._planted is not None:
+            response, error, retry_after_ns, fault = self._spoilt(
+                strike, scene, response, error, retry_after_ns
+            )
         if selection.penalties:
             engine.observe(now_ns, selection, decision, response.status)
         return Answer(
@@ -227,6 +247,7 @@ class ResourceServer:
             answered_ns,
             retry_after_ns,
             scene.request_id,
+            fault,
         )
 
     # ---- who calls, and what
@@ -272,6 +293,7 @@ class ResourceServer:
         token: AccessToken | None,
         secret: str | None,
         problem: str,
+        strike: Strike | None,
     ) -> Answer:
         """The answer to a call without a valid token."""
         route = endpoint.route if endpoint is not None else None
@@ -280,6 +302,7 @@ class ResourceServer:
         decision = self._limits.engine.decide(now_ns, selection, parts)
         scene = Scene(self._renderer, now_ns, decision)
         retry_after_ns = None
+        error: str | None
         if decision.limit is not None:
             response, retry_after_ns = self._renderer.refuse(scene)
             error = "rate_limited"
@@ -287,12 +310,60 @@ class ResourceServer:
             response, error = self._renderer.fail(scene, problem)
         if decision.keys:
             self._renderer.add_headers(response.headers, scene)
+        fault = None
+        if self._planted is not None:
+            response, error, retry_after_ns, fault = self._spoilt(
+                strike, scene, response, error, retry_after_ns
+            )
         if selection.penalties:
             self._limits.engine.observe(now_ns, selection, decision, response.status)
+        answered_ns = now_ns if strike is None else now_ns + strike.slow_ns
         return Answer(
-            response, token, secret, _TOKEN_STATES[problem], None, route, None, error, 0, 0, decision, now_ns,
-            retry_after_ns, scene.request_id,
+            response, token, secret, _TOKEN_STATES[problem], None, route, None, error, 0, 0, decision,
+            answered_ns, retry_after_ns, scene.request_id, fault,
         )  # fmt: skip
+
+    # ---- planted faults
+
+    def _answer_struck(
+        self,
+        now_ns: int,
+        route: Route | None,
+        token: AccessToken | None,
+        secret: str | None,
+        problem: str | None,
+        strike: Strike,
+    ) -> Answer:
+        """The answer to a call that a fault keeps from the limits, and from all work."""
+        scene = Scene(self._renderer, now_ns, NOT_ASKED)
+        response, error, retry_after_ns = strike.answer_early(
+            lambda: self._renderer.fail(scene, "expired_token")
+        )
+        state = "valid" if problem is None else _TOKEN_STATES[problem]
+        return Answer(
+            response, token, secret, state, None, route, None, error, 0, 0, NOT_ASKED,
+            now_ns + strike.slow_ns, retry_after_ns, scene.request_id, strike.name,
+        )  # fmt: skip
+
+    def _spoilt(
+        self,
+        strike: Strike | None,
+        scene: Scene,
+        response: Response,
+        error: str | None,
+        retry_after_ns: int | None,
+    ) -> tuple[Response, str | None, int | None, str | None]:
+        """What faults make of an answer, its error and its promise; with the names of those that did."""
+        names: list[str] = []
+        if strike is not None:
+            refusal = None
+            if scene.decision.limit is not None:
+                refusal = self._renderer.form(scene.decision.limit), scene.decision.wait_ns
+            response, error, retry_after_ns = strike.answer_late(response, error, retry_after_ns, refusal)
+            names = strike.names
+        if scene.tells_skew and self._planted is not None:
+            names = list(dict.fromkeys([*names, *self._planted.clock.names(scene.at_ns)]))
+        return response, error, retry_after_ns, " ".join(names) or None
 
     def _selection(
         self, method: str, route: Route | None, known: bool, with_object: bool, with_tenant: bool
@@ -316,7 +387,7 @@ class ResourceServer:
     def _caller(self, person: str) -> Owner:
         caller = self._callers.get(person)
         if caller is None:
-            number = self._numbers[person]
+            number = self._numbers.get(person, 0)  # 0: an account of the app itself
             tenant = self._tenant_ids.of(self._provider.tenants.of_person(number))
             caller = self._callers[person] = Owner(person, number, tenant)
         return caller

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from errno import EPIPE
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote
 
 from quotalab.clock import Clock, Entropy
+from quotalab.errors import StateLostError
 from quotalab.ledger import LedgerWriter
 from quotalab.profiles.provider import Provider
+from quotalab.sandbox import rfc7009, rfc7662
 from quotalab.sandbox.access import Access
 from quotalab.sandbox.api import ResourceServer
 from quotalab.sandbox.authorization import KINDS, AuthorizationEndpoints
+from quotalab.sandbox.authorization import Answer as AuthorizationAnswer
 from quotalab.sandbox.dialect import Renderer, Scene
+from quotalab.sandbox.faults import Faults, ProviderClock
 from quotalab.sandbox.http import (
     MAX_BODY_BYTES,
     MAX_HEADER_BYTES,
@@ -25,7 +30,7 @@ from quotalab.sandbox.http import (
     Response,
     json_response,
 )
-from quotalab.sandbox.limits import ProviderLimits
+from quotalab.sandbox.limits import MakeEngine, ProviderLimits, in_memory
 from quotalab.sandbox.network import Network
 from quotalab.sandbox.record import NOT_ASKED, Recorder
 from quotalab.sandbox.store import AccessToken, Store
@@ -44,7 +49,8 @@ class Sandbox:
     """A stand-in for the provider, reached in memory (`exchange`) or over WSGI (`__call__`).
 
     `people` are the listed test users, who can sign in with `password_of`; `issuer` is the base address;
-    the timetable counts from `start_ns`, else from now. It sees HTTP only and never learns which scenario or
+    the timetable counts from `start_ns`, else from now. With `consents` every authorization request that is
+    right is answered with consent at once, in a browser. It sees HTTP only and never learns which scenario or
     app is calling. `close` ends it.
     """
 
@@ -58,6 +64,8 @@ class Sandbox:
         people: Iterable[str],
         issuer: str,
         start_ns: int | None = None,
+        consents: bool = False,
+        make_engine: MakeEngine = in_memory,
     ) -> None:
         people = tuple(people)
         self.issuer = issuer
@@ -66,16 +74,27 @@ class Sandbox:
         self._calls: dict[str, int] = {}
         self._provider = provider
         self._clock = clock
-        self._store = Store(provider, clock, entropy, people)
+        start_ns = clock.now_ns() if start_ns is None else start_ns
+        own_clock = ProviderClock(clock, provider.faults, start_ns)
+        self._store = Store(provider, own_clock if own_clock else clock, entropy, people)
         self._recorder = Recorder(ledger, clock, entropy)
+        self._planted: Faults | None = None
+        if Faults.are_in(provider):
+            self._planted = Faults(
+                provider, people, entropy, own_clock, self._recorder, self._store, start_ns
+            )
+        self._watched: dict[str, bool] = {}
         self._network = Network(provider.latency, entropy)
         limits = self._limits = ProviderLimits(
             provider.limits,
-            start_ns=clock.now_ns() if start_ns is None else start_ns,
+            start_ns=start_ns,
             entropy=entropy,
             recorder=self._recorder,
+            make_engine=make_engine,
         )
         renderer = self._renderer = Renderer(provider.dialect, limits, entropy)
+        if own_clock:
+            renderer.skew_ns = own_clock.skew_ns
         works = provider.latency.work_ns or any(route.work_ns for route in provider.routes)
         self._api = ResourceServer(
             provider,
@@ -86,23 +105,39 @@ class Sandbox:
             people=people,
             issuer=issuer,
             work_ns=self._work_ns if works else None,
+            planted=self._planted,
         )
         self._authorization = AuthorizationEndpoints(
-            provider, self._store, self._recorder, limits, renderer, entropy, issuer
+            provider,
+            self._store,
+            self._recorder,
+            limits,
+            renderer,
+            entropy,
+            issuer,
+            clock=clock,
+            start_ns=start_ns,
+            consents_as=people[0] if consents else None,
         )
 
     def close(self, now_ns: int) -> None:
-        """The run ends: what the limits' timetable holds up to now becomes events."""
+        """The run ends: what was due up to now, by the limits' timetable and the faults, becomes events."""
+        if self._planted is not None:
+            self._planted.advance(now_ns)
+        self._authorization.advance(now_ns)
         self._limits.advance(now_ns)
 
-    def register(self, redirect_uri: str) -> Access:
-        """Register an app, and hand out what its developer needs."""
-        client = self._store.register(redirect_uri)
+    def register(self, redirect_uri: str, *more: str) -> Access:
+        """Register an app with its redirect URIs, and hand out what its developer needs."""
+        client = self._store.register(redirect_uri, *more)
+        oauth = self._provider.oauth
         return Access(
             issuer=self.issuer,
             api_base=self.issuer + self._provider.api_path,
             authorization_endpoint=f"{self.issuer}/oauth/authorize",
             token_endpoint=f"{self.issuer}/oauth/token",
+            revocation_endpoint=self.issuer + rfc7009.PATH if oauth.revocation else None,
+            introspection_endpoint=self.issuer + rfc7662.PATH if oauth.introspection else None,
             client_id=client.client_id,
             client_secret=client.client_secret,
             redirect_uri=redirect_uri,
@@ -116,16 +151,28 @@ class Sandbox:
         """How many calls to the API an operation has made; asked once, at its end."""
         return self._calls.pop(operation, 0)
 
+    def watch(self, code: str) -> None:
+        """From now on it is known whether an authorization code is sent to the token endpoint."""
+        self._watched[str(self._recorder.mark(code))] = False
+
+    def was_sent(self, code: str) -> bool:
+        """Whether a code that is watched has been; it is watched no longer."""
+        return self._watched.pop(str(self._recorder.mark(code)), False)
+
     def exchange(self, request: Request) -> Response:
         """Carry a request here, answer it, carry the answer back; both legs take the network's time."""
+        response, left_ns = self.answer(request)
+        if left_ns:
+            self._clock.sleep_ns(left_ns)
+        return response
+
+    def answer(self, request: Request) -> tuple[Response, int]:
+        """Carry a request here and answer it; the answer, and how long it takes until it is back."""
         back_ns = 0
         if not self._network.is_instant:
             there_ns, back_ns = self._network.legs_ns(self._sender(request), request.path, request.sent_ns)
             self._clock.sleep_ns(there_ns)
-        response, left_ns = self._answer(request, back_ns)
-        if left_ns:
-            self._clock.sleep_ns(left_ns)
-        return response
+        return self._answer(request, back_ns)
 
     def _work_ns(self, request: Request, token: AccessToken, median_ns: int | None) -> int:
         return self._network.work_ns(token.person, request.path, self._clock.now_ns(), median_ns)
@@ -141,6 +188,8 @@ class Sandbox:
         The answer comes with how long it takes until it is back.
         """
         at_ns = self._clock.now_ns()
+        if self._planted is not None:
+            self._planted.advance(at_ns)
         wrong = None
         if len(request.body) > MAX_BODY_BYTES:
             request.body = b""
@@ -155,6 +204,11 @@ class Sandbox:
                 return response, self._record_error(request, response, at_ns, back_ns, error=code)
             authorization = self._authorization.answer(request, at_ns)
             assert authorization is not None
+        except StateLostError:  # 503, never a blind admission
+            message = "The state of the limits is out of reach; nothing is admitted until it is back."
+            lost = Scene(self._renderer, at_ns, NOT_ASKED)
+            response, code = self._renderer.fail(lost, "unavailable", message)
+            return response, self._record_error(request, response, at_ns, back_ns, error=code)
         except Exception as error:
             # Without the error's own text, which may quote what the client sent.
             name, kind = type(error).__name__, KINDS.get(request.path, _API)[0]
@@ -164,6 +218,11 @@ class Sandbox:
             response = json_response(500, {"error": "server_error"})
             return response, self._record_error(request, response, at_ns, back_ns, error="server_error")
         response = authorization.response
+        fault = None
+        if authorization.kind == "token":
+            fault = self._seen_at_token(request, authorization, at_ns)
+        if self._planted is not None:
+            self._planted.add_date(response.headers, at_ns)
         self._recorder.call(
             request,
             response,
@@ -175,20 +234,31 @@ class Sandbox:
             actor=authorization.actor,
             client_id=authorization.client_id,
             person=authorization.person,
-            token=None,
+            token=authorization.token,
             error=authorization.error,
             decision=authorization.decision,
             retry_after_ns=authorization.retry_after_ns,
             request_id=authorization.request_id,
             oauth=authorization.oauth,
+            fault=fault,
         )
         return response, back_ns
+
+    def _seen_at_token(self, request: Request, answer: AuthorizationAnswer, at_ns: int) -> str | None:
+        """Note a code that is watched; the name of the fault that a call to the token endpoint met."""
+        if self._watched and answer.oauth is not None and answer.oauth.code in self._watched:
+            self._watched[answer.oauth.code] = True
+        if self._planted is None:
+            return None
+        return self._planted.of_token_call(request, answer.error, answer.oauth, at_ns)
 
     def _answer_api(
         self, request: Request, at_ns: int, back_ns: int, wrong: tuple[str, str] | None
     ) -> tuple[Response, int]:
         answer = self._api.answer(request, at_ns, wrong)
         token, route = answer.token, answer.route
+        if self._planted is not None:
+            self._planted.add_date(answer.response.headers, at_ns)
         if request.operation is not None:
             if len(self._calls) > _MOST_OPERATIONS:  # trace ids that nobody will ask about
                 self._calls.clear()
@@ -218,6 +288,7 @@ class Sandbox:
             retry_after_ns=answer.retry_after_ns,
             request_id=answer.request_id,
             scopes_needed=" ".join(route.scopes) if route is not None else None,
+            fault=answer.fault,
         )
         return answer.response, left_ns
 
@@ -242,13 +313,21 @@ class Sandbox:
         )
         return back_ns
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        """The sandbox as a WSGI application (PEP 3333)."""
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """The sandbox as a WSGI application (PEP 3333).
+
+        Raises `BrokenPipeError` where a fault closes the connection: servers then do, without a word.
+        """
         response = self.exchange(self._from_environ(environ))
+        if not response.status:
+            raise BrokenPipeError(EPIPE, "a planted fault closes the connection")
         headers = response.headers
         if response.status not in (204, 304):  # RFC 9110, 8.6
-            headers = [*headers, ("Content-Length", str(len(response.body)))]
+            length = len(response.body) if response.length is None else response.length
+            headers = [*headers, ("Content-Length", str(length))]
         start_response(_PHRASES.get(response.status, f"{response.status} Unknown"), headers)
+        if response.length is not None:
+            return _cut_off(response.body)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]  # RFC 9110, 9.3.2
 
     def _from_environ(self, environ: dict[str, Any]) -> Request:
@@ -274,6 +353,11 @@ class Sandbox:
         )
         request.operation = operation_of_traceparent(request.header("traceparent"))
         return request
+
+
+def _cut_off(body: bytes) -> Iterator[bytes]:
+    yield body
+    raise BrokenPipeError(EPIPE, "a planted fault closes the connection")
 
 
 def _size(headers: Headers) -> int:

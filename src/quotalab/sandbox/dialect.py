@@ -40,6 +40,7 @@ __all__ = [
 
 _SECOND_NS = 1_000_000_000
 _LAST_S = 253_402_300_799  # 9999-12-31 23:59:59 UTC: no date can be written beyond
+_INSTANTS = ("http_date", "iso", "epoch")
 _BODILESS = (204, 205, 304)  # RFC 9110, 15.3.5, 15.3.6, 15.4.5
 
 Get = Callable[[Any], Any]
@@ -102,7 +103,7 @@ class Scene:
 
     __slots__ = (
         *("at_ns", "decision", "limits", "message", "person", "person_n", "renderer", "request_id", "scope"),
-        *("tenant", "values", "_keys", "_left", "_resets", "_tightest"),
+        *("skew_ns", "tells_skew", "tenant", "values", "_keys", "_left", "_resets", "_tightest"),
     )
 
     def __init__(
@@ -118,6 +119,10 @@ class Scene:
         self.renderer = renderer
         self.limits = renderer.limits
         self.at_ns = at_ns
+        self.skew_ns = renderer.skew_ns(at_ns) if renderer.skew_ns is not None else 0
+        """How far the provider's own clock, by which it tells instants, is ahead."""
+        self.tells_skew = False
+        """Whether an instant was told by a clock that is wrong."""
         self.decision = decision
         self.person = person
         self.person_n = person_n
@@ -132,6 +137,12 @@ class Scene:
         self._keys: dict[str, str] | None = None
         self._resets: dict[str, int] = {}
         self._tightest: str | None = ""
+
+    def told_ns(self, true_ns: int) -> int:
+        """An instant, by the provider's own clock."""
+        if self.skew_ns:
+            self.tells_skew = True
+        return true_ns + self.skew_ns
 
     def left(self) -> dict[str, int]:
         """What remains of each limit that the call was asked of."""
@@ -176,8 +187,8 @@ def _shown_request_id(scene: Scene) -> str:
 
 _COMMON: dict[str, Get] = {
     "message": lambda scene: scene.message,
-    "now_iso": lambda scene: iso(scene.at_ns // _SECOND_NS),
-    "now_epoch_s": lambda scene: scene.at_ns // _SECOND_NS,
+    "now_iso": lambda scene: iso(scene.told_ns(scene.at_ns) // _SECOND_NS),
+    "now_epoch_s": lambda scene: scene.told_ns(scene.at_ns) // _SECOND_NS,
     "request_id": _shown_request_id,
     "person": lambda scene: scene.person,
     "person_n": lambda scene: scene.person_n,
@@ -235,7 +246,7 @@ def _until_reset(unit_ns: int) -> Callable[[Scene, str], int | None]:
 def _reset_at(unit_ns: int) -> Callable[[Scene, str], int | None]:
     def at(scene: Scene, name: str) -> int | None:
         reset_ns = scene.reset_ns(name)
-        return _up(reset_ns, unit_ns) if reset_ns is not None else None
+        return _up(scene.told_ns(reset_ns), unit_ns) if reset_ns is not None else None
 
     return at
 
@@ -250,7 +261,7 @@ def _wait(unit_ns: int) -> Callable[[Scene, str], int | None]:
 
 def _wait_end(scene: Scene, _: str) -> int | None:
     wait_ns = scene.decision.wait_ns
-    return _up(scene.at_ns + wait_ns, _SECOND_NS) if wait_ns < NEVER else None
+    return _up(scene.told_ns(scene.at_ns + wait_ns), _SECOND_NS) if wait_ns < NEVER else None
 
 
 def _then(get: Callable[[Scene, str], int | None], show: Callable[[int], Any]) -> Callable[[Scene, str], Any]:
@@ -564,6 +575,8 @@ class Renderer:
 
     def __init__(self, dialect: Dialect, limits: ProviderLimits, entropy: Entropy) -> None:
         self.limits = limits
+        self.skew_ns: Callable[[int], int] | None = None
+        """How far the provider's own clock is ahead at an instant; None: it is right."""
         self._key = entropy.key("request-id")
         self._request_ids = 0
         self._near = dialect.near
@@ -615,13 +628,20 @@ class Renderer:
         """Append the dialect's headers for the answer to a call that was asked of the limits."""
         self._headers.add_to(headers, scene)
 
+    def form(self, limit: str) -> str:
+        """The form of Retry-After in a limit's refusals."""
+        return self._refusals[limit].retry_after
+
     def refuse(self, scene: Scene) -> tuple[Response, int | None]:
         """The refusal of a call, and what its Retry-After promised, in ns from the call's arrival."""
         limit = scene.decision.limit
         assert limit is not None
         status, form, headers, body = self._refusals[limit]
         headers = [*headers]
-        promised = promise(form, scene.at_ns, scene.decision.wait_ns)
+        at_ns = scene.at_ns
+        if scene.skew_ns and form in _INSTANTS:
+            at_ns = scene.told_ns(at_ns)
+        promised = promise(form, at_ns, scene.decision.wait_ns)
         if promised is not None:
             headers.append(("Retry-After", promised[0]))
         return Response(status, headers, body.render(scene)), promised[1] if promised is not None else None

@@ -145,14 +145,19 @@ def reader(parameter: Parameter) -> Read:
 
 
 class Response:
-    """An answer of the sandbox."""
+    """An answer of the sandbox.
 
-    __slots__ = ("body", "headers", "status")
+    A `status` of 0 is none: the connection is closed without an answer. A `length` is what Content-Length
+    says where less of the body comes before the connection is closed.
+    """
+
+    __slots__ = ("body", "headers", "length", "status")
 
     def __init__(self, status: int, headers: Headers, body: bytes) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.length: int | None = None
 
 
 def json_response(status: int, document: Any, *headers: tuple[str, str]) -> Response:
@@ -170,7 +175,7 @@ def html(status: int, page: str, *headers: tuple[str, str]) -> Response:
             ("Cache-Control", "no-store"),
             (
                 "Content-Security-Policy",
-                "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+                "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'",
             ),
             ("Referrer-Policy", "no-referrer"),
             *headers,

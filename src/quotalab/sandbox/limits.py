@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from quotalab.clock import Entropy
 from quotalab.profiles.limits import Limit
 from quotalab.quota import Decision, Engine, Selection, Standing
 from quotalab.sandbox.record import NOT_ASKED, Recorder
 
-__all__ = ["ProviderLimits"]
+if TYPE_CHECKING:
+    from quotalab.quota.redis import RedisEngine
+
+__all__ = ["MakeEngine", "OnChange", "ProviderLimits", "in_memory"]
+
+OnChange = Callable[[int, str, int, int, str], None]
+MakeEngine = Callable[[str, Sequence[Limit], int, OnChange | None, Recorder], "Engine | RedisEngine"]
+"""Makes an engine: its name (``calls`` or ``tokens``), its limits, the start, who is told of changes, and who
+writes down what happens to the state."""
+
+
+def in_memory(
+    _: str, limits: Sequence[Limit], start_ns: int, on_change: OnChange | None, __: Recorder
+) -> Engine:
+    """An engine whose state is this process's own."""
+    return Engine(limits, start_ns=start_ns, on_change=on_change)
 
 
 class ProviderLimits:
@@ -20,7 +36,13 @@ class ProviderLimits:
     """
 
     def __init__(
-        self, limits: Sequence[Limit], *, start_ns: int, entropy: Entropy, recorder: Recorder
+        self,
+        limits: Sequence[Limit],
+        *,
+        start_ns: int,
+        entropy: Entropy,
+        recorder: Recorder,
+        make_engine: MakeEngine = in_memory,
     ) -> None:
         self._recorder = recorder
         drawn = tuple(self._drawn(limit, entropy) for limit in limits)
@@ -31,8 +53,10 @@ class ProviderLimits:
         self._fixed = {limit.name: limit.limit for limit in drawn if not limit.changes}
         self._issued = tuple(limit for limit in drawn if limit.on_excess == "evict_oldest")
         asked = tuple(limit for limit in drawn if limit.on_excess != "evict_oldest")
-        self.engine = Engine(asked, start_ns=start_ns, on_change=self._changed)
-        self._holders = Engine(self._issued, start_ns=start_ns) if self._issued else None
+        self.engine = make_engine("calls", asked, start_ns, self._changed, recorder)
+        self._holders = None
+        if self._issued:
+            self._holders = make_engine("tokens", self._issued, start_ns, None, recorder)
         self._holding = self._holders.select("token", "POST", with_tenant=False) if self._holders else None
 
     def _drawn(self, limit: Limit, entropy: Entropy) -> Limit:

@@ -126,8 +126,9 @@ class Recorder:
         request_id: str | None = None,
         scopes_needed: str | None = None,
         oauth: OAuthFacts | None = None,
+        fault: str | None = None,
     ) -> int:
-        """Append a call; `token` is a mark."""
+        """Append a call; `token` is a mark, `fault` the names of the planted faults that touched it."""
         return self._ledger.call(
             Call(
                 request.sent_ns,
@@ -162,7 +163,7 @@ class Recorder:
                 self.mark(request.header("idempotency-key")),
                 scopes_needed,
                 oauth,
-                None,
+                fault,
                 self.headers(request.headers),
                 self.headers(response.headers),
                 len(response.body),

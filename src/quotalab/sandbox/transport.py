@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextvars import ContextVar
 
 import httpx
@@ -59,7 +60,46 @@ class MemoryTransport(httpx.BaseTransport):
         )
         if received.operation is None:
             received.operation = operation_of_traceparent(received.header("traceparent"))
-        response = self._sandbox.exchange(received)
+        response, left_ns = self._sandbox.answer(received)
+        if left_ns:
+            self._wait(request, received.sent_ns, left_ns)
+        if not response.status:
+            # As httpcore has it: the connection was closed before a status line came.
+            raise httpx.RemoteProtocolError(
+                "Server disconnected without sending a response.", request=request
+            )
+        if response.length is not None:
+            return httpx.Response(
+                response.status,
+                headers=[*response.headers, ("Content-Length", str(response.length))],
+                stream=_Cut(response.body, response.length),
+                request=request,
+            )
         return httpx.Response(
             response.status, headers=response.headers, content=response.body, request=request
+        )
+
+    def _wait(self, request: httpx.Request, sent_ns: int, left_ns: int) -> None:
+        """Let the rest of an answer's time pass, as far as the client has patience (httpx: ``read``)."""
+        most_s = request.extensions.get("timeout", {}).get("read")
+        if most_s is not None:
+            patience_ns = max(0, sent_ns + int(most_s * 1e9) - self._clock.now_ns())
+            if left_ns > patience_ns:
+                self._clock.sleep_ns(patience_ns)
+                raise httpx.ReadTimeout("timed out", request=request)
+        self._clock.sleep_ns(left_ns)
+
+
+class _Cut(httpx.SyncByteStream):
+    """A body of which less comes than Content-Length says."""
+
+    def __init__(self, body: bytes, length: int) -> None:
+        self._body = body
+        self._length = length
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._body
+        raise httpx.RemoteProtocolError(
+            f"peer closed connection without sending complete message body "
+            f"(received {len(self._body)} bytes, expected {self._length})"
         )

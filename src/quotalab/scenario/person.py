@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from gevent.event import Event
@@ -12,15 +12,21 @@ from gevent.pool import Group
 from locust import User, constant, task
 from locust.exception import StopUser
 
+from quotalab.browser import PageClosed
 from quotalab.errors import ScenarioError
 from quotalab.ledger import Operation
 from quotalab.reference import Declined, IntegrationError, NotConnected, Patience
+from quotalab.sandbox.consent import CONNECTIONS
 from quotalab.sandbox.transport import current_operation
 from quotalab.scenario.operations import Asked, Terms, terms_of
 from quotalab.scenario.stage import Stage
-from quotalab.traffic import PlannedOperation
+from quotalab.traffic import PlannedOperation, habit_of
 
 __all__ = ["Person", "PlannedPerson"]
+
+
+class Left(StopUser):
+    """A person has walked away: they gave the app no consent, and ask nothing more of it."""
 
 
 class Person(User):
@@ -49,12 +55,72 @@ class Person(User):
         self.app = stage.app
         self._turned_away = False
         self._connecting = RLock()
+        self._habit = habit_of(stage.habits, stage.entropy, self.name)
+        self._left = False
+        """Whether the person wants nothing more of the app."""
+        self._withdraws = False
 
     def connect(self) -> None:
-        """Give the app consent: sign in, agree, come back. Override for another app."""
-        browser = self.stage.browser(self.name)
-        callback = browser.visit(self.app.connect(self.name), self.stage.callback)
+        """Give the app consent: sign in, agree, come back, after the probes that come with it.
+
+        Override for another app; for probes to be asked of it, override `begin_consent`, `deliver` and
+        `is_connected` instead.
+        """
+        for probe in self.stage.probes.due(self.name):
+            self.stage.probes.ask(
+                probe,
+                self.name,
+                self.begin_consent(),
+                visit=self._visit,
+                deliver=self.deliver,
+                is_connected=self.is_connected,
+            )
+        # Begun anew: an app that has refused a callback need not take another for the same request.
+        self._decide(self.begin_consent())
+
+    def _decide(self, address: str) -> None:
+        """Go to the provider, decide by one's own habits, come back; or not."""
+        stage = self.stage
+        habit = self._habit
+        try:
+            callback = stage.browser(self.name).visit(
+                address,
+                stage.callback,
+                habit.choices,
+                consider=lambda boxes: habit.consider(boxes, stage.clock),
+            )
+        except PageClosed:
+            self._left = True
+            raise Left from None
+        if habit.denies:
+            with suppress(Exception):  # by which an app says that it was refused
+                self.deliver(callback)
+            self._left = True
+            raise Left
+        self.deliver(callback)
+        if habit.withdraw_after_ns is not None and not self._withdraws:
+            self._withdraws = True
+            stage.later.spawn(self._withdraw, habit.withdraw_after_ns)
+
+    def _withdraw(self, after_ns: int) -> None:
+        """Take consent back, at the provider."""
+        self.stage.clock.sleep_ns(after_ns)
+        self.stage.browser(self.name).press(self.stage.sandbox.issuer + CONNECTIONS, "client")
+
+    def begin_consent(self) -> str:
+        """The address to which the app sends the person for consent. Override for another app."""
+        address: str = self.app.connect(self.name)
+        return address
+
+    def deliver(self, callback: str) -> None:
+        """Come back to the app at the address that the provider gave; raises if the app does not take it.
+
+        Override for another app: its answer must become an exception where it shows an error.
+        """
         self.app.connected(callback)
+
+    def _visit(self, person: str, address: str) -> str:
+        return self.stage.browser(person).visit(address, self.stage.callback)
 
     def is_connected(self) -> bool:
         """Whether the app has this person's consent. Override for another app."""
@@ -88,12 +154,17 @@ class Person(User):
         asked = Asked(stage.next_operation(self.name), name, planned_ns, deadline_ns, terms.interactive)
         started_ns = stage.clock.now_ns()
         token = current_operation.set(asked.operation)
-        outcome, told, failure = "abandoned", None, None
+        outcome: str | None = "abandoned"
+        told, failure = None, None
         try:
             yield asked
             outcome = "stale" if asked.stale else "done"
         except Declined as error:
             outcome, told = "declined", str(error)
+        except Left:
+            # The person no longer wants what they had asked for: neither done nor failed, and no operation.
+            outcome = None
+            raise
         except StopUser:
             raise
         except Exception as error:
@@ -112,28 +183,30 @@ class Person(User):
         finally:
             current_operation.reset(token)
             ended_ns = stage.clock.now_ns()
-            stage.record(
-                Operation(
-                    asked.operation,
-                    self.name,
-                    name,
-                    planned_ns,
-                    started_ns,
-                    ended_ns,
-                    deadline_ns,
-                    outcome,
-                    told,
-                    stage.sandbox.calls_of(asked.operation),
+            calls = stage.sandbox.calls_of(asked.operation)
+            if outcome is not None:
+                stage.record(
+                    Operation(
+                        asked.operation,
+                        self.name,
+                        name,
+                        planned_ns,
+                        started_ns,
+                        ended_ns,
+                        deadline_ns,
+                        outcome,
+                        told,
+                        calls,
+                    )
                 )
-            )
-            self.environment.events.request.fire(
-                request_type="operation",
-                name=name,
-                response_time=(ended_ns - planned_ns) / 1_000_000,
-                response_length=0,
-                exception=failure if outcome == "failed" else None,
-                context={},
-            )
+                self.environment.events.request.fire(
+                    request_type="operation",
+                    name=name,
+                    response_time=(ended_ns - planned_ns) / 1_000_000,
+                    response_length=0,
+                    exception=failure if outcome == "failed" else None,
+                    context={},
+                )
 
     def _connect_first(self) -> None:
         """Consent is asked for once; whom the provider turned away does not try again all day."""
@@ -142,6 +215,8 @@ class Person(User):
         with self._connecting:
             if self.is_connected():
                 return
+            if self._left:
+                raise Left
             if self._turned_away:
                 raise NotConnected("the provider did not let the person connect")
             self._turned_away = True
@@ -185,6 +260,8 @@ class PlannedPerson(Person):
                 wait_ns = step.planned_ns - clock.now_ns()
                 if wait_ns > 0:
                     clock.sleep_ns(wait_ns)
+                if self._left:
+                    break
                 self._begun += 1
                 under_way.spawn(self._perform, step)
             Event().wait()  # until the run ends
@@ -193,7 +270,10 @@ class PlannedPerson(Person):
 
     def _perform(self, step: PlannedOperation) -> None:
         method: Callable[[Asked], Any] = getattr(self, step.name)
-        with self._recorded(step.name, step.planned_ns, self.terms(step.name)) as asked:
+        with (
+            suppress(Left),
+            self._recorded(step.name, step.planned_ns, self.terms(step.name)) as asked,
+        ):
             self._connect_first()
             result = method(asked)
             asked.stale = asked.stale or getattr(result, "stale", False) is True

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from gevent.pool import Group
 
 from quotalab.browser import Browser
 from quotalab.clock import Clock, Entropy
@@ -22,10 +23,11 @@ from quotalab.profiles.app import AppSettings
 from quotalab.profiles.policy import Policy
 from quotalab.profiles.provider import Provider
 from quotalab.profiles.reference import ReferenceApi
-from quotalab.profiles.traffic import Traffic
+from quotalab.profiles.traffic import Habits, Traffic
 from quotalab.reference import build as build_reference
 from quotalab.sandbox import Access, Sandbox
 from quotalab.sandbox.transport import MemoryTransport, current_operation
+from quotalab.scenario.probes import Probes
 from quotalab.traffic import PersonPlan, person_name, plan
 
 __all__ = ["Stage"]
@@ -64,6 +66,9 @@ class Stage:
             self._plans = plan(traffic, entropy, people=users, start_ns=start_ns, span_ns=span_ns)
         else:
             self._plans = tuple(PersonPlan(person_name(i + 1), ()) for i in range(users))
+        self.habits = traffic.habits if traffic is not None else Habits()
+        self.later = Group()
+        """What people will do some time, beside what they ask of the app."""
         self._cast = 0
         self._abandoned: list[Operation] = []
         self._count: dict[str, int] = {}
@@ -76,6 +81,15 @@ class Stage:
         try:
             self.sandbox, access = self._open(provider.for_people(users), start_ns, listens=listens)
             self._opened = self.sandbox
+            self.probes = Probes(
+                provider.faults,
+                [kept.person for kept in self._plans],
+                sandbox=self.sandbox,
+                clock=clock,
+                entropy=entropy,
+                ledger=ledger,
+                start_ns=start_ns,
+            )
             self.app = self._build(app, access, policy, provider.reference, root)
         except BaseException:
             self.close()
@@ -170,6 +184,7 @@ class Stage:
 
     def close(self) -> None:
         """Write what was cut off, close app, server and sandbox, and forget the app's state."""
+        self.later.kill()
         for row in sorted(self._abandoned, key=lambda row: (row.planned, row.operation)):
             self.ledger.operation(row)
         self._abandoned.clear()

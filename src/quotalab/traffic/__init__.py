@@ -1,6 +1,17 @@
-"""Arrivals, sessions and what people ask: planned ahead from a traffic profile."""
+"""Arrivals, sessions and what people ask, planned ahead from a traffic profile; their habits."""
 
 from quotalab.traffic.arrivals import Arrivals
+from quotalab.traffic.habits import Habit, habit_of
 from quotalab.traffic.planning import PersonPlan, PlannedOperation, arrivals, person_name, plan, rate_curve
 
-__all__ = ["Arrivals", "PersonPlan", "PlannedOperation", "arrivals", "person_name", "plan", "rate_curve"]
+__all__ = [
+    "Arrivals",
+    "Habit",
+    "PersonPlan",
+    "PlannedOperation",
+    "arrivals",
+    "habit_of",
+    "person_name",
+    "plan",
+    "rate_curve",
+]
