@@ -33,6 +33,7 @@ from quotalab.clock.interfaces import Clock
 from quotalab.clock.loop import Hold, VirtualLoop
 from quotalab.clock.patched import PatchedClocks
 from quotalab.clock.randomness import SeededProcess
+from quotalab.clock.running_loops import RunningLoops
 from quotalab.clock.sockets import PromptSockets
 from quotalab.clock.timeline import LAST_NS, Timeline, written
 from quotalab.clock.watchdog import Watchdog, raise_in_thread
@@ -122,6 +123,7 @@ class VirtualTime:
         self._random = SeededProcess(seed)
         self._sockets = PromptSockets(self._loop)
         self._popen = HoldingPopen(self._loop)
+        self._running_loops = RunningLoops(self._loop)
         self._watchdog = Watchdog(self._loop, self._on_stalled, stall_s, hold_limit_s)
         self._restored = False
 
@@ -170,6 +172,7 @@ class VirtualTime:
         self._watchdog.stop()
         if self._thrower is not None:
             self._thrower.stop()
+        self._running_loops.restore()
         self._popen.restore()
         self._sockets.restore()
         self._random.restore()
