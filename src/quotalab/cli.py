@@ -179,6 +179,15 @@ def _parser() -> argparse.ArgumentParser:
         "--check", type=Path, metavar="FILE", help="say whether a profile of your own is valid"
     )
 
+    rules = commands.add_parser(
+        "rules",
+        help="show the rules, or the page of one",
+        description="Without an id: list the rules that there are, bundled and the workspace's own.",
+    )
+    rules.set_defaults(function=_rules)
+    rules.add_argument("id", nargs="?", metavar="ID", help="show one, by its id or its name")
+    rules.add_argument("--markdown", action="store_true", help="all pages as one Markdown document")
+
     _trace_parser(commands)
     return parser
 
@@ -323,6 +332,20 @@ def _profiles(options: argparse.Namespace) -> int:
         print(profile_list(workspace))
     else:
         print(profile_page(load_provider(workspace, options.name)))
+    return 0
+
+
+def _rules(options: argparse.Namespace) -> int:
+    from quotalab.rules import load_rules
+    from quotalab.rules.catalogue import catalogue, rule_list, rule_page
+
+    if options.markdown and options.id is not None:
+        raise InputError("rules: give an ID, or --markdown, not both")
+    rules = load_rules(Workspace.find(Path.cwd(), options.workspace).rule_files())
+    if options.markdown:
+        print(catalogue(rules), end="")
+    else:
+        print(rule_list(rules) if options.id is None else rule_page(rules, options.id))
     return 0
 
 
