@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--rules",
         metavar="IDS",
-        help="only these rules or families, as QL2,QL301; the folder's report then holds these alone",
+        help="only these rules or families, as QL2,QL301; then they are printed, and nothing is written",
     )
     report.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
     report.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
@@ -300,7 +300,7 @@ def _live_line(text: str) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from quotalab.report import judge_run, summary
+    from quotalab.report import document, judge_run, summary
 
     workspace = Workspace.find(Path.cwd(), options.workspace)
     only = [part.strip() for part in options.rules.split(",") if part.strip()] if options.rules else None
@@ -308,10 +308,12 @@ def _report(options: argparse.Namespace) -> int:
         raise InputError("--rules: names no rule")
     verdict = judge_run(options.run, workspace, only=only)
     if options.json:
-        print(options.run.joinpath("verdict.json").read_text(encoding="utf-8"), end="")
+        print(document(verdict), end="")
     else:
         print(summary(verdict, colour=_wants_colour()))
         print(f"\n{options.run}")
+        if only is not None:
+            print("Only some rules were asked, so nothing in the run folder was changed.")
     return verdict.exit_code(strict=options.strict)
 
 

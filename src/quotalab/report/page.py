@@ -32,9 +32,7 @@ _MOST_WINDOW_ROWS = 400
 _SHOWN_WINDOW_ROWS = 14
 
 
-def page(
-    frames: Frames, verdict: Verdict, drawings: Sequence[Drawing], *, only: Sequence[str] | None = None
-) -> str:
+def page(frames: Frames, verdict: Verdict, drawings: Sequence[Drawing]) -> str:
     """The page as HTML. Whatever a client sent is escaped, and what cannot be seen is written out."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -59,7 +57,6 @@ def page(
         drawings=[(drawing, Markup(drawing.inline)) for drawing in drawings],  # noqa: S704 - drawn by us
         window=_window(frames, verdict, calls),
         families=_families(verdict, calls),
-        only=", ".join(only) if only is not None else None,
         command=shlex.join(frames.run.command),
         inputs=sorted(frames.run.inputs.items()),
         versions=sorted(frames.run.versions.items()),
