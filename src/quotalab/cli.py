@@ -173,6 +173,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     sandbox.add_argument("--quiet", action="store_true", help="no line for each call")
 
+    nightly = commands.add_parser(
+        "nightly",
+        help="the matrix of runs, against its baselines",
+        description="Run the matrix in [tool.quotalab.nightly] side by side and compare it with the "
+        "baselines. A job that was killed goes on where it stood.",
+    )
+    nightly.set_defaults(function=_nightly)
+    nightly.add_argument(
+        "--jobs", type=_count, metavar="N", help="so many runs at once (default: a CPU each)"
+    )
+    nightly.add_argument(
+        "--update-baseline",
+        action="store_true",
+        help="tonight's runs become what later ones are held against",
+    )
+    nightly.add_argument(
+        "--out", type=Path, metavar="DIR", help="the night's folder (default: runs/nightly/DATE)"
+    )
+
     profiles = commands.add_parser(
         "profiles",
         help="show provider profiles, or check one of your own",
@@ -284,6 +303,26 @@ def _run_seeds(options: argparse.Namespace) -> int:
         _live_line("")
     print(f"{told.text()}\n\n{folder}")
     return told.code
+
+
+def _nightly(options: argparse.Namespace) -> int:
+    from quotalab.clock import RealClock
+    from quotalab.nightly.job import night_folder, run_night
+
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    folder = options.out or night_folder(workspace.root, RealClock().now_ns(), again=options.update_baseline)
+    live = sys.stderr.isatty()
+    night = run_night(
+        workspace,
+        folder.absolute(),
+        jobs=options.jobs or os.cpu_count() or 1,
+        updates=options.update_baseline,
+        progress=_live_line if live else None,
+    )
+    if live:
+        _live_line("")
+    print(f"{night.text}\n\n{folder}")
+    return night.code
 
 
 def _without(given: Sequence[str], valued: Sequence[str], flags: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quotalab.nightly.statistics import (
@@ -82,8 +82,29 @@ def test_the_effect_runs_from_all_fell_to_all_rose(differences: list[float], siz
     assert rank_biserial(differences) == pytest.approx(size)
 
 
-def test_holms_correction_is_as_published() -> None:
-    """The smallest counts n times, the next n - 1 times, and none less than one before it."""
-    assert corrected([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert corrected([0.9, 0.8]) == [1.0, 1.0]
-    assert corrected([]) == []
+def test_tests_that_could_never_show_anything_cost_the_others_nothing() -> None:
+    """Tarone's correction: nine figures that did not change leave the tenth its whole level."""
+    assert corrected([1 / 256] + [1.0] * 9, [1 / 256] + [1.0] * 9) == [1 / 256] + [1.0] * 9
+    # Three that could: 0.05 / 3 is still within reach of each, so each counts three times.
+    assert corrected([0.01, 0.004, 0.5], [0.002, 0.004, 0.01]) == pytest.approx([0.03, 0.012, 1.0])
+    # Two that could alone, but not once two are counted: neither is worth anything.
+    assert corrected([0.04, 0.04], [0.04, 0.04]) == [1.0, 1.0]
+    assert corrected([], []) == []
+
+
+@settings(deadline=None)  # how long it takes depends on the sizes drawn
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=6))
+def test_false_alarms_stay_within_the_level_whatever_the_tests_can_give(
+    sizes: list[tuple[int, int]],
+) -> None:
+    """By the union bound over the smallest values each test takes: at most 5 % in all."""
+    least = [2.0 ** -max(pair) for pair in sizes]
+    # The largest p of each test, of those that it can take, that would still be called significant.
+    alarms = 0.0
+    for i, one in enumerate(least):
+        steps = [one * k for k in range(1, int(0.06 / one) + 1)]
+        found = [
+            p for p in steps if corrected([p if j == i else 1.0 for j in range(len(least))], least)[i] <= 0.05
+        ]
+        alarms += max(found, default=0.0)
+    assert alarms <= 0.05 + 1e-12

@@ -2,8 +2,8 @@
 
 All of these count cases instead of assuming a distribution, as a night has eight seeds rather than eight
 hundred. Sources: C. Clopper and E. Pearson, Biometrika 26 (1934), for the bound; R. Fisher, The Design of
-Experiments (1935), section 21, for the paired permutation test; S. Holm, Scandinavian Journal of Statistics 6
-(1979), for the correction.
+Experiments (1935), section 21, for the paired permutation test; R. Tarone, Biometrics 46 (1990), for the
+correction.
 """
 
 from __future__ import annotations
@@ -89,12 +89,14 @@ def rank_biserial(differences: Sequence[float]) -> float:
     return float((ranks * np.sign(values)).sum() / ranks.sum())
 
 
-def corrected(chances: Sequence[float]) -> list[float]:
-    """Holm's correction: each probability as what it is worth among so many, in the order given."""
-    order = sorted(range(len(chances)), key=lambda i: chances[i])
-    worth = [0.0] * len(chances)
-    highest = 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(chances) - rank) * chances[i]))
-        worth[i] = highest
-    return worth
+def corrected(chances: Sequence[float], least: Sequence[float], level: float = 0.05) -> list[float]:
+    """Each probability as what it is worth among so many; what is at most `level` is significant.
+
+    Tarone's correction: `least` is the smallest that each test could have given. A test that could never have
+    been significant, such as one of figures that did not change at all, takes nothing from the others.
+    """
+    for counted in range(1, len(chances) + 2):
+        able = [one <= level / counted for one in least]
+        if sum(able) <= counted:
+            break
+    return [min(1.0, counted * p) if can else 1.0 for p, can in zip(chances, able, strict=True)]

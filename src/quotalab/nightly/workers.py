@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +27,7 @@ from quotalab.errors import FaultError, InputError, RunFolderError
 __all__ = ["Cell", "Ended", "locked", "run_cells"]
 
 _NOTE = "cell.json"
+_NOT_CODE = ("runs", "node_modules", "__pycache__", "venv", "baselines")
 _JUDGED = (0, 1, 3)
 
 
@@ -92,7 +96,7 @@ def run_cells(
     `ended` is told of each when it is there. Raises `InputError` with the cell's own words for the first that
     has no verdict; those under way are let finish, so that they need not be run again. Ctrl-C ends them all.
     """
-    workers = _Workers(folder, cwd)
+    workers = _Workers(folder, cwd, _code(cwd))
     done: dict[str, Ended] = {}
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         waiting = list(reversed(cells))
@@ -124,8 +128,9 @@ def run_cells(
 class _Workers:
     """The processes under way."""
 
-    def __init__(self, folder: Path, cwd: Path) -> None:
+    def __init__(self, folder: Path, cwd: Path, code: str) -> None:
         self._folder = folder
+        self._code = code
         self._cwd = cwd
         self._running: set[subprocess.Popen[str]] = set()
         self._over = False
@@ -133,7 +138,7 @@ class _Workers:
     def run(self, cell: Cell) -> Ended:
         """Run a cell, unless it has ended before."""
         folder = self._folder / cell.name
-        code = _noted(folder, cell)
+        code = _noted(folder, self._asked(cell))
         if code is not None:
             return Ended(cell, folder, code, kept=True)
         if folder.exists():
@@ -158,8 +163,11 @@ class _Workers:
             last = said.splitlines()[-1].removeprefix("quotalab: ") if said else "it said nothing"
             what = f"{cell.name}: ended with exit code {process.returncode}: {last}"
             raise FaultError(what) if process.returncode == FaultError.exit_code else InputError(what)
-        _note(folder, cell, process.returncode)
+        _note(folder, self._asked(cell), process.returncode)
         return Ended(cell, folder, process.returncode, kept=False)
+
+    def _asked(self, cell: Cell) -> dict[str, Any]:
+        return {"code_sha256": self._code, "arguments": list(cell.command())}
 
     def end_all(self) -> None:
         """End what runs, and start nothing more."""
@@ -168,17 +176,32 @@ class _Workers:
             process.terminate()
 
 
-def _asked(cell: Cell) -> dict[str, Any]:
-    return {"quotalab": __version__, "arguments": list(cell.command())}
+def _code(root: Path) -> str:
+    """A digest of what runs depend on: Python and TOML files below `root`, and what is installed.
+
+    A cell that ended with other code is run again. Data that an app reads from elsewhere is not seen.
+    """
+    digest = hashlib.sha256(f"{sys.version} {__version__}".encode())
+    installed = sorted(f"{one.name} {one.version}" for one in importlib.metadata.distributions())
+    digest.update("\n".join(installed).encode())
+    for folder, below, files in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith(".") and name not in _NOT_CODE)
+        for name in sorted(files):
+            if name.endswith((".py", ".toml")):
+                path = Path(folder, name)
+                digest.update(str(path.relative_to(root)).encode() + b"\0")
+                with contextlib.suppress(OSError):  # a broken link is no code
+                    digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
-def _note(folder: Path, cell: Cell, code: int) -> None:
+def _note(folder: Path, asked: dict[str, Any], code: int) -> None:
     part = folder / (_NOTE + ".part")
-    part.write_text(json.dumps({**_asked(cell), "code": code}) + "\n", encoding="utf-8")
+    part.write_text(json.dumps({**asked, "code": code}) + "\n", encoding="utf-8")
     part.replace(folder / _NOTE)
 
 
-def _noted(folder: Path, cell: Cell) -> int | None:
+def _noted(folder: Path, asked: dict[str, Any]) -> int | None:
     """The exit code of a cell that has ended, if it was the same cell."""
     try:
         note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
@@ -187,4 +210,4 @@ def _noted(folder: Path, cell: Cell) -> int | None:
     if not isinstance(note, dict) or not (folder / "verdict.json").is_file():
         return None
     code = note.pop("code", None)
-    return code if note == _asked(cell) and code in _JUDGED else None
+    return code if note == asked and code in _JUDGED else None
