@@ -620,19 +620,17 @@ def _herds(
     at_ns = calls["at"].to_numpy()[rows]
     order = hits[np.lexsort((at_ns[hits], key[hits]))]
     new = (np.diff(key[order]) != 0) | (np.diff(at_ns[order]) >= within_ns)
-    again = frames.once(retries)
-    linked = dict(zip(again["row"].tolist(), again["linked_by"].tolist(), strict=True))
-    early_ones = frames.once(early_calls)
-    early = set(early_ones["row"][early_ones["same"].astype(bool)].tolist())
+    again, early = frames.once(retries), frames.once(early_calls)
+    disobeyed = early["row"][early["same"].astype(bool)].to_numpy()
     findings = []
     for herd in np.split(order, np.flatnonzero(new) + 1)[: MOST_FINDINGS + 1]:
         peak = int(herd[np.argmax(standing[herd])])
         mine = rows[(key == key[peak]) & (at_ns > at_ns[peak] - within_ns) & (at_ns <= at_ns[peak])]
-        tried = [row for row in mine.tolist() if row in linked]
+        tried = again[again["row"].isin(mine)]
         how = ""
-        if tried:
-            kept = sum(row not in early for row in tried)
-            by = " and ".join(sorted({linked[row] for row in tried}))
+        if len(tried):
+            kept = int((~tried["row"].isin(disobeyed)).sum())
+            by = " and ".join(sorted(set(tried["linked_by"])))
             how = (
                 f"; {len(tried):,} were retries (linked by {by}), and {kept:,} of them kept the promised wait"
             )
