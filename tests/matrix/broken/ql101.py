@@ -3,6 +3,7 @@
 RULE = "QL101"
 FOLLOWS = {
     "QL102",  # what is overrun has no headroom
+    "QL108",  # and calls under way go beyond it too
     "QL501",  # people whose calls are refused get nothing
 }
 RUN = {"users": 100, "for": "3h", "settings": ("limits.hourly.limit=20",)}

@@ -9,7 +9,6 @@ from quotalab.reference import Declined
 RULE = "QL106"
 FOLLOWS = {
     "QL501",  # those people are declined
-    "QL504",
 }
 RUN = {"scenario": "overload", "users": 12, "for": "1m", "settings": ("limits.hourly.limit=2000",)}
 POLICY = {"budget": {"calls": 2000}}

@@ -8,8 +8,6 @@ RULE = "QL107"
 FOLLOWS = {
     "QL101",  # the block refuses calls
     "QL501",  # and what is missing cannot be shown
-    "QL503",
-    "QL504",
 }
 RUN = {
     "users": 60,

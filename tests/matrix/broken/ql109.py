@@ -7,8 +7,6 @@ FOLLOWS = {
     "QL108",
     "QL201",  # a refusal is not read either
     "QL501",  # it does not ask again
-    "QL503",
-    "QL504",
 }
 RUN = {
     "provider": "ietf-draft-10",
