@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ NO_FACTS = dict.fromkeys(
     (
         *("grant_type", "response_type", "pkce_method", "state", "code", "refresh_token", "issued_token"),
         *("issued_refresh_token", "redirect_uri", "scopes_asked", "scopes_granted"),
+        *("code_challenge", "state_length", "client_auth"),
     )
 )
 
@@ -54,6 +56,7 @@ def test_every_column_of_a_small_scenario(open_world):
         "scopes_needed": None,
         "oauth": None,
         "token_state": None,
+        "token_at": None,
         "object": None,
         "objects": 0,
         "objects_asked": 0,
@@ -63,6 +66,8 @@ def test_every_column_of_a_small_scenario(open_world):
         "response_type": "code",
         "pkce_method": "S256",
         "state": mark(world.state),
+        "state_length": len(world.state),
+        "code_challenge": mark(dict(parse_qsl(world.query()))["code_challenge"]),
         "redirect_uri": CALLBACK,
         "scopes_asked": "events.read events.write",
     }
@@ -77,6 +82,7 @@ def test_every_column_of_a_small_scenario(open_world):
         "route": "list_events",
         "token": mark(tokens["access_token"]),
         "token_state": "valid",
+        "token_at": "header",
         "cost": 1,
         "tenant": "tenant-1",
         "keys": [("hourly", "app-1")],
@@ -98,6 +104,7 @@ def test_every_column_of_a_small_scenario(open_world):
             "oauth": {
                 **NO_FACTS,
                 "grant_type": "authorization_code",
+                "client_auth": "basic",
                 "code": mark(code),
                 "redirect_uri": CALLBACK,
                 "issued_token": mark(tokens["access_token"]),
@@ -124,6 +131,7 @@ def test_every_column_of_a_small_scenario(open_world):
             "oauth": {
                 **NO_FACTS,
                 "grant_type": "refresh_token",
+                "client_auth": "basic",
                 "refresh_token": mark(tokens["refresh_token"]),
                 "issued_token": mark(refreshed["access_token"]),
                 "issued_refresh_token": mark(refreshed["refresh_token"]),

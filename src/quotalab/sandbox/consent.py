@@ -76,7 +76,7 @@ class ConsentEndpoints:
     def authorize(self, request: Request, now_ns: int) -> Answer:
         """The authorization endpoint: a page until the person has decided, then a redirect to the app."""
         pairs = request.query_pairs()
-        facts = self._facts.of(dict(pairs))
+        facts = self._facts.of(dict(pairs), "query" if "client_secret" in dict(pairs) else None)
         client_id = self._facts.client(dict(pairs).get("client_id"))
         person = self._signed_in(request) if self._consents_as is None else self._hinted(dict(pairs))
         selection = self._selections["POST" if request.method == "POST" else "GET"]
