@@ -17,6 +17,7 @@ from quotalab.rules.grants import (
     holders,
     is_skewed,
     known_before,
+    rejected_calls,
     rejections,
     renewals,
     skew,
@@ -34,8 +35,9 @@ def expired_token_reused(frames: Frames) -> Judgement:
     """The app presented an access token again that the API had rejected.
 
     ## What it checks
-    Access tokens that an API call got a 401 for, and that are presented again in a call sent after that
-    answer was there. One 401 as such is fine: tokens expire. A call that was on its way already is fine too.
+    Access tokens that an API call got a 401 for (or what the provider has in its place), and that are
+    presented again in a call sent after that answer was there. One 401 as such is fine: tokens expire. A call
+    that was on its way already is fine too. A 401 for want of a scope says nothing of the token.
 
     ## Why it matters
     A rejected token stays rejected. Each further call with it is wasted, fails for a person, and looks to the
@@ -57,7 +59,7 @@ def expired_token_reused(frames: Frames) -> Judgement:
     presented = calls[calls["token"].notna()]
     if not len(presented):
         return Judgement("NA", note="no token was presented to the API")
-    rejected = presented[presented["status"] == 401].sort_values("done", kind="stable")
+    rejected = presented[frames.once(rejected_calls)[presented.index]].sort_values("done", kind="stable")
     first = rejected.drop_duplicates("token")
     token = presented["token"].cat.codes.to_numpy().astype(np.int64)
     tokens = len(presented["token"].cat.categories)
@@ -128,11 +130,12 @@ def refresh_stampede(frames: Frames, *, within_s: float, stampede: int) -> Judge
         mine = made[burst == number]
         rows = mine["row"].to_numpy()
         lost = int((~mine["ok"]).sum())
+        vain = f", {lost:,} of them in vain" if lost else ""
         first_ns = int(mine["sent"].iloc[0])
         message = (
             f"{_whose(frames, rows[0])} token was renewed {len(mine):,} times within "
-            f"{duration(int(mine['sent'].iloc[-1]) - first_ns)} from {clock_time(first_ns)} on"
-            f"{f', {lost:,} of them in vain' if lost else ''} (calls {_seqs(frames, rows)}).{skew(frames, rows)}"
+            f"{duration(int(mine['sent'].iloc[-1]) - first_ns)} from {clock_time(first_ns)} on{vain} "
+            f"(calls {_seqs(frames, rows)}).{skew(frames, rows)}"
         )
         findings.append(Finding(message, first_ns, tuple(calls["seq"].iloc[rows[:_SHOWN]].tolist())))
     verdict = "PASS" if not findings else "FAIL" if largest >= stampede else "WARN"
@@ -146,8 +149,8 @@ def refresh_token_reused(frames: Frames) -> Judgement:
     ## What it checks
     Refresh tokens that were presented again after they had been exchanged for a new one. Where the provider
     refused that, or revoked the grant for it, FAIL, and the finding names what the revocation then cost;
-    where it let it pass (a grace, or rotation without revocation) WARN. A provider that gives no new refresh token
-    is asked with the old one for ever: nothing.
+    where it let it pass (a grace, or rotation without revocation) WARN. A provider that gives no new refresh
+    token is asked with the old one for ever: nothing.
 
     ## Why it matters
     A provider cannot tell an app that has lost count from a thief with a stolen copy. By the security
@@ -308,9 +311,7 @@ def revoked_token_reused(frames: Frames) -> Judgement:
         note = "tokens were revoked, and none of them was presented afterwards"
         return Judgement("PASS", 0.0, 0.0, note=note)
     refused = (calls["error"] == "invalid_grant") & (calls["oauth:grant_type"] == "refresh_token")
-    told = np.union1d(
-        rows[(calls["status"] == 401).to_numpy()[rows]], np.flatnonzero(refused & (holder >= 0))
-    )
+    told = np.union1d(rows[frames.once(rejected_calls)[rows]], np.flatnonzero(refused & (holder >= 0)))
     by = _still_told(frames, told, rows)
     again = rows[by >= 0]
     sent, done = calls["sent"].to_numpy(), calls["done"].to_numpy()
@@ -318,7 +319,7 @@ def revoked_token_reused(frames: Frames) -> Judgement:
     for whose in dict.fromkeys(holder[again].tolist()):
         mine = again[holder[again] == whose]
         start = int(by[np.flatnonzero(rows == mine[0])[0]])
-        how = "a 401" if calls["kind"].iloc[start] == "api" else "invalid_grant"
+        how = f"a {calls['status'].iloc[start]}" if calls["kind"].iloc[start] == "api" else "invalid_grant"
         message = (
             f"{_whose(frames, int(mine[0]))} token was revoked, which {how} told the app at "
             f"{clock_time(int(done[start]))} (call {calls['seq'].iloc[start]}); it was presented "

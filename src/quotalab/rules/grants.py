@@ -25,6 +25,7 @@ __all__ = [
     "holders",
     "is_skewed",
     "known_before",
+    "rejected_calls",
     "rejections",
     "renewals",
     "scopes_of",
@@ -79,12 +80,22 @@ def known_before(
     return found
 
 
+def rejected_calls(frames: Frames) -> npt.NDArray[np.bool_]:
+    """Which calls to the API were told that their token is no good. Use with ``frames.once``.
+
+    By 401, or by what the provider has in its place; not by what it says, with 401 too, where a scope lacks.
+    """
+    calls, errors = frames.calls, frames.provider.dialect.errors
+    codes = {errors[name].code for name in ("unknown_token", "revoked_token", "expired_token")}
+    told = (calls["status"] == 401) | (calls["error"].isin(codes) & calls["limit"].isna())
+    wants_scope = calls["error"].eq(errors["insufficient_scope"].code) & (calls["token_state"].eq("valid"))
+    return (calls["kind"].eq("api") & told & ~wants_scope).to_numpy(dtype=bool)
+
+
 def rejections(frames: Frames) -> pd.DataFrame:
-    """The first 401 of each access token: `token` (its hash), `row` and `done`. Use with ``frames.once``."""
+    """The first rejection of each access token: its hash `token`, `row`, `done`. Use with ``frames.once``."""
     calls = frames.calls
-    rows = np.flatnonzero(
-        (calls["kind"] == "api").to_numpy() & (calls["status"] == 401).to_numpy() & calls["token"].notna()
-    )
+    rows = np.flatnonzero(frames.once(rejected_calls) & calls["token"].notna().to_numpy())
     found = pd.DataFrame({"token": calls["token"].iloc[rows].astype("str").to_numpy(), "row": rows}).assign(
         done=calls["done"].to_numpy()[rows]
     )
@@ -226,7 +237,7 @@ class Scopes:
 def scopes_of(frames: Frames) -> tuple[Scopes, ...]:
     """Of each client that asked for any, in order of their ids. Use with ``frames.once``."""
     calls = frames.calls
-    served = (calls["kind"] == "api") & (calls["status"] < 400) & (calls["status"] > 0)
+    served = calls["kind"].eq("api") & calls["error"].isna()
     found = []
     for client in calls["client_id"].cat.categories.sort_values():
         mine = calls["client_id"] == client
