@@ -516,8 +516,7 @@ def code_reused(frames: Frames) -> Judgement:
     by = redeemed["oauth:code"].astype("str").map(first).fillna(len(frames.calls)).to_numpy(dtype=np.int64)
     again = redeemed[redeemed.index.to_numpy() > by]
     by = by[redeemed.index.to_numpy() > by]
-    revoked = details(frames, "token-revoked")
-    revoked = revoked[[str(told.get("why", "")) == "code used twice" for told in revoked["details"]]]
+    revoked = details(frames, "token-revoked", why="code used twice")
     ended = set(revoked["at"])
     findings = []
     for start in dict.fromkeys(by.tolist()):

@@ -184,10 +184,7 @@ def refresh_token_reused(frames: Frames) -> Judgement:
     spent[token[first]] = first
     by = spent[token[rows]]
     again = rows[(by >= 0) & (rows > by)]
-    revoked = details(frames, "token-revoked")
-    revoked = revoked[
-        [str(told.get("why", "")).startswith("refresh token used twice") for told in revoked["details"]]
-    ]
+    revoked = details(frames, "token-revoked", why="refresh token used twice")
     ended = set(zip(revoked["who"], revoked["at"], strict=True))
     findings = []
     refused = calls["status"].to_numpy()[again] != 200

@@ -171,10 +171,10 @@ def renewals(frames: Frames) -> pd.DataFrame:
     )
 
 
-def details(frames: Frames, what: str) -> pd.DataFrame:
-    """The events of one kind: `seq`, `at`, `who`, and their details as `details` (dicts)."""
+def details(frames: Frames, what: str, **wanted: object) -> pd.DataFrame:
+    """The events of one kind, with these details: `seq`, `at`, `who`, and `details` (dicts)."""
     mine = frames.events[frames.events["what"] == what]
-    return pd.DataFrame(
+    told = pd.DataFrame(
         {
             "seq": mine["seq"].to_numpy(),
             "at": mine["at"].to_numpy(),
@@ -182,6 +182,8 @@ def details(frames: Frames, what: str) -> pd.DataFrame:
             "details": [json.loads(text) for text in mine["details"]],
         }
     )
+    holds = [wanted.items() <= one.items() for one in told["details"]]
+    return told[np.array(holds, dtype=bool)]
 
 
 def _skews(frames: Frames) -> dict[str, int]:
