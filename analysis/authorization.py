@@ -231,15 +231,16 @@ def redirect_mismatch(frames: Frames) -> Judgement:
     return Judgement("FAIL" if findings else "PASS", metric, 0.0, tuple(findings))
 
 
-@rule("QL406", "over-scoped", least_calls=100)
-def over_scoped(frames: Frames, *, least_calls: int) -> Judgement:
+@rule("QL406", "over-scoped", least_calls=100, least_kinds=4)
+def over_scoped(frames: Frames, *, least_calls: int, least_kinds: int) -> Judgement:
     """The app asked for scopes that nothing it did had need of.
 
     ## What it checks
     Scopes that were asked for in authorization requests and that routes of the profile need, of which no
     route was called with success. The verdict is REVIEW, as a run may not have used all of the app; it is NA
-    below `least_calls` successful calls. Scopes that no route of the profile needs (openid, offline access)
-    cannot be judged. The note has what was asked, granted and used.
+    below `least_calls` successful calls, and where people asked for fewer than `least_kinds` different
+    operations: such a run tries a part of the app. Scopes that no route of the profile needs (openid, offline
+    access) cannot be judged. The note has what was asked, granted and used.
 
     ## Why it matters
     Each scope is a question to a person, and one more thing that a stolen token can do. Reviewers of
@@ -263,6 +264,10 @@ def over_scoped(frames: Frames, *, least_calls: int) -> Judgement:
     served = int(calls["error"].isna().sum())
     if served < least_calls:
         note = f"{count(served, 'successful call')}, too few to tell what is used; {told}"
+        return Judgement("NA", threshold=0.0, note=note)
+    kinds = frames.operations["name"].nunique()
+    if 0 < kinds < least_kinds:
+        note = f"only {count(kinds, 'kind')} of operations, too few to tell what the app needs; {told}"
         return Judgement("NA", threshold=0.0, note=note)
     needed = {scope for route in frames.provider.routes for scope in route.scopes}
     findings = []

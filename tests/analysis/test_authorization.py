@@ -234,6 +234,9 @@ def test_scopes_asked_granted_and_used_are_told(ask):
     assert judgement.findings[0].message == (
         "app asked for events.write, and no call that succeeded had need of it."
     )
+    for nth, verdict in enumerate(("NA", "NA", "NA", "REVIEW")):
+        ledger.operation(150, name=f"operation-{nth}")
+        assert ask("QL406", ledger).verdict == verdict
     ledger.call(200, scopes_needed="events.write")
     assert ask("QL406", ledger).verdict == "PASS"
 

@@ -191,6 +191,16 @@ def test_trying_a_failed_refresh_again_is_no_stampede(ask):
     assert ask("QL302", ledger).verdict == "PASS"
 
 
+@pytest.mark.parametrize(("sent_ns", "verdict"), [(64_386_052, "WARN"), (64_386_053, "PASS")])
+def test_what_is_sent_when_the_answer_is_there_is_not_together(ask, sent_ns, verdict):
+    """To the nanosecond: instants have more digits than a float holds."""
+    ledger = connected()
+    renewed(ledger, 0, 2, done_s=0.064386053)
+    facts = OAuthFacts("refresh_token", refresh_token="r2", issued_token="t3", issued_refresh_token="r3")
+    ledger.call(at_ns=65_000_000, sent_ns=sent_ns, kind="token", token=None, route=None, oauth=facts)
+    assert ask("QL302", ledger).verdict == verdict
+
+
 def test_people_renew_each_for_themselves(ask):
     """Two people's refreshes at one time are no stampede."""
     ledger = connected()

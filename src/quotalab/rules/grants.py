@@ -150,7 +150,7 @@ def renewals(frames: Frames) -> pd.DataFrame:
     carried.index = carried.index.astype("str")
     used = carried.reindex(token).fillna(0).to_numpy(dtype=np.int64)
     before = pd.DataFrame({"holder": holder[rows], "done": done[rows]})
-    latest = before.groupby("holder")["done"].cummax().groupby(before["holder"]).shift()
+    latest = before.groupby("holder")["done"].cummax().groupby(before["holder"]).shift(fill_value=-1)
     renewed = given[~(calls["oauth:grant_type"].iloc[given] == "authorization_code").to_numpy()]
     place = known_before((holder[renewed], done[renewed], renewed), (holder[rows], sent[rows], rows))
     since_ns = sent[rows] - (done[renewed[np.maximum(place, 0)]] if len(renewed) else 0)
@@ -165,7 +165,7 @@ def renewals(frames: Frames) -> pd.DataFrame:
             "left_ns": left_ns,
             "rejected": np.where(known, by, -1),
             "used": used,
-            "together": (pd.Series(sent[rows]) < latest.fillna(-1).astype("int64")).to_numpy(dtype=bool),
+            "together": sent[rows] < latest.to_numpy(),
             "since_ns": np.where(place >= 0, since_ns, _NEVER_NS),
         }
     )
