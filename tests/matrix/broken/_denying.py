@@ -1,6 +1,6 @@
 """People who say no, in a browser that goes wherever the app sends it."""
 
-from locust import task
+from locust import constant, task
 
 from quotalab.scenario import Person
 
@@ -10,6 +10,7 @@ class Denier(Person):
 
     policy = "polite"
     population = 3
+    wait_time = constant(7200)
 
     def connect(self) -> None:
         address = self.begin_consent()

@@ -71,12 +71,7 @@ CASES = [
     {
         "RULE": "QL307",
         "TOLD": "It renews tokens forty minutes before their end.",
-        "FOLLOWS": {
-            "QL501",  # the scenario asks for more than the limit has
-            "QL502",  # and people wait for it
-            "QL102",  # which is filled to the brim
-        },
-        "RUN": {"scenario": "overload", "users": 4, "settings": ("limits.hourly.limit=100",)},
+        "RUN": {"scenario": "_steady", "users": 3},
         "POLICY": {"refresh_before": "40m"},
     },
     {

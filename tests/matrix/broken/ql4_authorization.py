@@ -77,7 +77,7 @@ CASES = [
         "FOLLOWS": {
             "QL501",  # what the person did not allow fails
         },
-        "RUN": {"scenario": "_unticking", "provider": "strava", "users": 5, "for": "1h"},
+        "RUN": {"scenario": "_unticking", "users": 5, "for": "1h", "settings": ("oauth.untick=true",)},
     },
     {
         "RULE": "QL411",
@@ -112,12 +112,18 @@ CASES = [
     {
         "RULE": "QL415",
         "TOLD": "It takes up callbacks whatever their state.",
+        "FOLLOWS": {
+            "QL310",  # the true callback then connects the person a second time
+        },
         "RUN": {"users": 5, "settings": ("faults=[{kind='forged_state'}]",)},
         "build": "any_state",
     },
     {
         "RULE": "QL416",
         "TOLD": "It takes up callbacks from whatever issuer.",
+        "FOLLOWS": {
+            "QL310",  # the true callback then connects the person a second time
+        },
         "RUN": {"users": 5, "settings": ("faults=[{kind='wrong_issuer'}]",)},
         "build": "any_issuer",
     },
