@@ -296,3 +296,47 @@ def test_another_host_cannot_be_reached_in_memory(world):
         with pytest.raises(httpx.ConnectError, match=r"in memory only https://provider\.test can be reached"):
             world.http.get(address)
     assert world.rows() == []
+
+
+def test_where_a_call_carried_its_token(open_world):
+    """In a header or not at all; in the query, under whatever name, also where nobody looks for it there."""
+    world = open_world()
+    tokens = world.connect()
+    access, refresh = tokens["access_token"], tokens["refresh_token"]
+    world.call(access)
+    world.call(None)
+    world.call(None, f"/events?access_token={access}")
+    world.call(access, f"/events?x=1&t={access}")
+    world.call(access, f"/events?r={refresh}")
+    world.call(access, "/events?cursor=no-token-but-long-enough-to-be-one")
+    rows = [row["token_at"] for row in world.rows() if row["kind"] == "api"]
+    assert rows == ["header", None, "query", "query", "query", "header"]
+
+
+def test_how_the_client_sent_its_secret(open_world):
+    """Every way counts, also those that are refused; never the secret itself."""
+    world = open_world()
+    client, secret = world.access.client_id, world.access.client_secret
+    form = {"grant_type": "refresh_token", "refresh_token": "x"}
+    post, query = {**form, "client_id": client, "client_secret": secret}, {"client_secret": secret}
+    world.http.post("/oauth/token", data=form, auth=(client, secret))
+    world.http.post("/oauth/token", data=post)
+    world.http.post("/oauth/token", data=post, auth=(client, secret))
+    world.http.post("/oauth/token", data=form, params={"client_id": client, **query})
+    world.http.post("/oauth/token", data={**form, "client_id": client})
+    world.http.post("/oauth/revoke", data={"token": "x"}, auth=(client, secret))
+    world.http.get("/oauth/authorize", params=query)
+    rows = world.rows()
+    assert [row["oauth"]["client_auth"] for row in rows] == [
+        *("basic", "post", "basic post", "query", "none", "basic", "query"),
+    ]
+    assert secret not in str(rows)
+
+
+def test_a_challenge_without_a_method_is_seen(open_world):
+    """By its mark, and equal ones by equal marks; the length of the state beside its mark."""
+    world = open_world("oauth.pkce_methods=['S256', 'plain']")
+    world.authorize(code_challenge="v" * 43, code_challenge_method=None, state="short")
+    row = world.last()["oauth"]
+    assert (row["pkce_method"], row["state_length"]) == (None, 5)
+    assert row["code_challenge"] == world.sandbox._recorder.mark("v" * 43)
