@@ -472,11 +472,12 @@ def denied_consent_mishandled(frames: Frames, *, loop_s: float, loops: int) -> J
     by = denied[np.maximum(place, 0)]
     back = (place >= 0) & (sent[rows] - done[by] < int(loop_s * 1e9))
     rows, by = rows[back], by[back]
-    findings, longest = [], 0
-    for whose in dict.fromkeys(holder[rows].tolist()):
+    people, sizes = np.unique(holder[rows], return_counts=True)
+    longest = int(sizes.max(initial=0))
+    findings = []
+    for whose in people[np.argsort(-sizes, kind="stable")][:MOST_FINDINGS]:
         again = rows[holder[rows] == whose]
         first = int(by[holder[rows] == whose][0])
-        longest = max(longest, len(again))
         message = (
             f"{calls['person'].iloc[first]} refused consent at {clock_time(int(done[first]))} (call "
             f"{calls['seq'].iloc[first]}) and was asked again {count(len(again), 'time')}, first "
@@ -485,8 +486,8 @@ def denied_consent_mishandled(frames: Frames, *, loop_s: float, loops: int) -> J
         seqs = (int(calls["seq"].iloc[first]), *calls["seq"].iloc[again[:_SHOWN]].tolist())
         findings.append(Finding(message, int(sent[again[0]]), seqs))
     verdict = "PASS" if not findings else "FAIL" if longest >= loops else "WARN"
-    told = tuple(findings[:MOST_FINDINGS])
-    return Judgement(verdict, float(len(rows)), 0.0, told, untold=len(findings) - len(told))
+    untold = len(people) - len(findings)
+    return Judgement(verdict, float(len(rows)), 0.0, tuple(findings), untold=untold)
 
 
 @rule("QL412", "code-reused")
@@ -524,7 +525,8 @@ def code_reused(frames: Frames) -> Judgement:
     revoked = details(frames, "token-revoked", why="code used twice")
     ended = set(revoked["at"])
     findings = []
-    for start in dict.fromkeys(by.tolist()):
+    starts = pd.unique(by)
+    for start in starts[:MOST_FINDINGS]:
         mine = again[by == start]
         one = frames.calls.loc[start]
         whose = f"{one['person']}'s code" if isinstance(one["person"], str) else "A code"
@@ -537,9 +539,9 @@ def code_reused(frames: Frames) -> Judgement:
             message += " For this the provider revoked the tokens that the code had brought."
         seqs = (int(one["seq"]), *mine["seq"].iloc[:_SHOWN].tolist())
         findings.append(Finding(message, int(mine["at"].iloc[0]), seqs))
-    told = tuple(findings[:MOST_FINDINGS])
-    verdict = "FAIL" if told else "PASS"
-    return Judgement(verdict, float(len(again)), 0.0, told, untold=len(findings) - len(told))
+    verdict = "FAIL" if findings else "PASS"
+    untold = len(starts) - len(findings)
+    return Judgement(verdict, float(len(again)), 0.0, tuple(findings), untold=untold)
 
 
 @rule("QL413", "deprecated-grant")

@@ -71,7 +71,8 @@ def expired_token_reused(frames: Frames) -> Judgement:
     again = (by[token] >= 0) & (presented["sent"].to_numpy() >= known_ns[token]) & (row > by[token])
     reused = presented[again]
     findings = []
-    for code in np.unique(token[again]):
+    reused_tokens = pd.unique(token[again])
+    for code in reused_tokens[:MOST_FINDINGS]:
         mine = presented[again & (token == code)]
         rejection = calls.loc[by[code]]
         wait_ns = int(mine["sent"].iloc[0] - rejection["done"])
@@ -84,7 +85,8 @@ def expired_token_reused(frames: Frames) -> Judgement:
         )
         findings.append(Finding(message, int(mine["at"].iloc[0]), (int(rejection["seq"]), *seqs[:50])))
     findings.sort(key=lambda finding: finding.calls[1])
-    return Judgement("FAIL" if findings else "PASS", float(len(reused)), 0.0, tuple(findings))
+    untold = len(reused_tokens) - len(findings)
+    return Judgement("FAIL" if findings else "PASS", float(len(reused)), 0.0, tuple(findings), untold=untold)
 
 
 @rule("QL302", "refresh-stampede", within_s=5.0, stampede=3)
@@ -564,31 +566,42 @@ def token_not_revoked(frames: Frames) -> Judgement:
         )
         findings.append(Finding(message, one["at"], (int(had["seq"].iloc[-1]),)))
     lost = len(findings)
-    life_ns = frames.provider.oauth.access_token_lifetime_ns
-    at = calls["at"].to_numpy()
-    holder = frames.once(holders)
-    issued = calls["oauth:issued_token"].notna().to_numpy()
-    for one in again.to_dict("records") if len(findings) < MOST_FINDINGS else ():
-        row = int(one["row"])
-        before = np.flatnonzero(issued[:row] & (holder[:row] == one["holder"]))
-        last = int(before[-1])
-        who = person[row]
-        dead = ended[(ended["who"] == who) & (ended["at"] >= at[last]) & (ended["at"] <= at[row])]
-        ended_by = revoked[(revoked["person"] == who) & (revoked["at"] >= at[last])]
-        # A refresh token is taken to be alive; an access token alone, for as long as it lasts.
-        refreshable = calls["oauth:issued_refresh_token"].iloc[before].notna().any()
-        if len(dead) or len(ended_by) or not (refreshable or at[last] + life_ns > at[row]):
-            continue
+    seq, at = calls["seq"].to_numpy(), calls["at"].to_numpy()
+    for row, last in _left_behind(frames, again["row"].to_numpy()):
         message = (
-            f"{who} connected again at {clock_time(int(at[row]))} (call {calls['seq'].iloc[row]}) while the "
-            f"grant before was alive (call {calls['seq'].iloc[last]}), and the app never revoked that one."
+            f"{person[row]} connected again at {clock_time(int(at[row]))} (call {seq[row]}) while the grant "
+            f"before was alive (call {seq[last]}), and the app never revoked that one."
         )
-        findings.append(
-            Finding(message, int(at[row]), (int(calls["seq"].iloc[last]), int(calls["seq"].iloc[row])))
-        )
+        findings.append(Finding(message, int(at[row]), (int(seq[last]), int(seq[row]))))
     verdict = "FAIL" if lost else "REVIEW" if findings else "PASS"
     told = tuple(findings[:MOST_FINDINGS])
     return Judgement(verdict, float(len(findings)), 0.0, told, untold=len(findings) - len(told))
+
+
+def _left_behind(frames: Frames, rows: Ints) -> list[tuple[int, int]]:
+    """Of consents given anew, those beside a grant that was alive: with the last token that it had brought.
+
+    A grant with a refresh token is taken to be alive until it is revoked, one without for as long as its
+    last access token.
+    """
+    calls, holder = frames.calls, frames.once(holders)
+    at, person = calls["at"].to_numpy(), calls["person"].cat.codes.to_numpy().astype(np.int64)
+    given = np.flatnonzero(calls["oauth:issued_token"].notna().to_numpy() & (holder >= 0))
+    place = known_before((holder[given], at[given], given), (holder[rows], at[rows], rows))
+    rows, last = rows[place >= 0], given[place[place >= 0]]
+    events = frames.events[frames.events["what"].isin(("consent-withdrawn", "token-revoked"))]
+    codes = calls["person"].cat.categories.get_indexer(pd.Index(events["who"].astype(object)))
+    revoked = np.flatnonzero((calls["kind"].eq("revoke") & calls["status"].eq(200)).to_numpy())
+    whose = np.concatenate([codes.astype(np.int64), person[revoked]])
+    when = np.concatenate([events["at"].to_numpy(dtype=np.int64), at[revoked]])
+    place = known_before((whose, when, np.full(len(whose), -1)), (person[rows], at[rows], rows))
+    is_over = (
+        (place >= 0) & (when[np.maximum(place, 0)] >= at[last]) if len(when) else np.zeros(len(rows), bool)
+    )
+    lives = calls["oauth:issued_refresh_token"].notna().to_numpy()[last]
+    lives |= at[last] + frames.provider.oauth.access_token_lifetime_ns > at[rows]
+    left = lives & ~is_over
+    return list(zip(rows[left].tolist(), last[left].tolist(), strict=True))
 
 
 def _whose(frames: Frames, row: int) -> str:
