@@ -190,7 +190,7 @@ def redirect_mismatch(frames: Frames) -> Judgement:
     sees an error page of the provider's, and no way back to the app.
 
     ## Example
-    `https://app.test/callback` is registered; the app asks with `https://app.test/callback/`.
+    `app.test/oauth/callback` is registered; the app asks with `app.test/oauth/callback/`.
 
     ## What to do instead
     Keep the URI in one setting, register exactly that, and send it in both steps.
@@ -669,7 +669,7 @@ def wrong_issuer_accepted(frames: Frames) -> Judgement:
     attacker, who runs the other, redeems it.
 
     ## Example
-    The callback has `iss=https://attacker.test`, and the app redeems its code.
+    The callback has `iss=attacker.test`, and the app redeems its code.
 
     ## What to do instead
     Compare `iss` with the issuer to which the request was sent, and refuse the callback when they differ.

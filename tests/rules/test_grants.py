@@ -95,6 +95,20 @@ def test_renewals_are_what_plain_python_makes_of_them(seed, tmp_path):
         assert one.rejected == (said[1] if said is not None and said < (sent, one.row) else -1)
 
 
+@pytest.mark.parametrize(("renewal_first", "rejected"), [(True, -1), (False, 1)])
+def test_where_nothing_takes_time_a_rejection_counts_from_the_next_row_on(renewal_first, rejected, tmp_path):
+    """A 401 of the same instant is known to a renewal after it, not to one before it."""
+    ledger = LedgerBuilder()
+    ledger.call(1, kind="token", token=None, oauth=OAuthFacts("authorization_code", issued_token="t1"))
+    for is_renewal in (renewal_first, not renewal_first):
+        if is_renewal:
+            ledger.call(2, kind="token", token=None, oauth=OAuthFacts("refresh_token", issued_token="t2"))
+        else:
+            ledger.call(2, token="t1", status=401, asked=False)
+    found = load(ledger.write(tmp_path / "run")).once(renewals)
+    assert found["rejected"].tolist() == [rejected]
+
+
 def test_a_refusal_by_a_limit_or_for_a_scope_rejects_no_token(tmp_path):
     """What the provider says of a token is told by 401, or by its own code under another status."""
     document = provider_document()

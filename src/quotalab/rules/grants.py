@@ -58,18 +58,16 @@ def holders(frames: Frames) -> Ints:
     return np.where((person < 0) | (client < 0), -1, person * (int(client.max(initial=0)) + 1) + client)
 
 
-def known_before(
-    facts: tuple[Ints, Ints, Ints], asked: tuple[Ints, Ints, Ints], *, include_own: bool = False
-) -> Ints:
+def known_before(facts: tuple[Ints, Ints, Ints], asked: tuple[Ints, Ints, Ints]) -> Ints:
     """For each of `asked`, the latest of `facts` in its group that was there before it; -1 where none was.
 
     Both are (group, instant, row): a fact counts from its instant on, and at that very instant only for what
-    has a higher row (or, with `include_own`, the same one). Positions in `facts` are returned.
+    has a higher row. Positions in `facts` are returned.
     """
     count = len(facts[0])
     group, when, row = (np.concatenate(pair) for pair in zip(facts, asked, strict=True))
     is_fact = np.arange(len(group)) < count
-    order = np.lexsort((is_fact if not include_own else ~is_fact, row, when, group))
+    order = np.lexsort((is_fact, row, when, group))
     place = np.arange(len(order))
     last = np.maximum.accumulate(np.where(is_fact[order], place, -1)) if len(order) else place
     asks = np.flatnonzero(~is_fact[order])
