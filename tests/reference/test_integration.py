@@ -285,3 +285,23 @@ def test_a_second_401_stands_however_fresh_the_token(world) -> None:
     with pytest.raises(ProviderError, match="401"):
         w.app.event("p00001", "1", FOREVER)
     assert len(asked) == 2
+
+
+def test_whoever_disconnects_has_their_tokens_revoked_and_deleted(world) -> None:
+    """One call to the revocation endpoint, with the refresh token, which takes the access token along."""
+    w = world()
+    w.connect()
+    w.app.disconnect("p00001")
+    assert not w.app.is_connected("p00001")
+    w.app.disconnect("p00001")  # nothing is left to give back
+    assert statuses(w) == [("token", 200), ("revoke", 200)]
+    assert w.tables().events.column("what").to_pylist()[-1] == "token-revoked"
+
+
+def test_where_there_is_no_revocation_endpoint_tokens_are_deleted_all_the_same(world) -> None:
+    """Nobody is asked."""
+    w = world(provider={"oauth": {"revocation": False}})
+    w.connect()
+    w.app.disconnect("p00001")
+    assert not w.app.is_connected("p00001")
+    assert statuses(w) == [("token", 200)]

@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 from authlib.oauth2.rfc6749.errors import OAuth2Error
@@ -133,6 +135,22 @@ class Authorizer:
         if tokens is None:
             raise NotConnected("the person's grant is gone; they have to connect again")
         return tokens.access_token
+
+    def forget(self, person: str) -> None:
+        """The person wants no connection any more: what is kept of theirs is revoked (RFC 7009), and deleted.
+
+        The refresh token takes the access tokens along (2.1). Where the provider has no such endpoint, or
+        does not answer, it is deleted all the same.
+        """
+        tokens = self._store.get(person)
+        self._store.forget(person)
+        endpoint = self._access.revocation_endpoint
+        if tokens is None or endpoint is None:
+            return
+        headers = {**_FORM, "Authorization": self._basic}
+        with suppress(httpx.TransportError):
+            data = {"token": tokens.refresh_token or tokens.access_token}
+            self._client.post(endpoint, content=urlencode(data), headers=headers)
 
     def is_connected(self, person: str) -> bool:
         """Whether there are tokens for the person."""

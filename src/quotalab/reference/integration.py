@@ -149,6 +149,10 @@ class Calendar:
         """Whether the person has given consent."""
         return self._authorizer.is_connected(person)
 
+    def disconnect(self, person: str) -> None:
+        """End the connection: the person's tokens are given back to the provider."""
+        self._authorizer.forget(person)
+
     # ---- what people do
 
     def week(self, person: str, patience: Patience) -> Fetched:

@@ -289,6 +289,7 @@ class Sandbox:
             request_id=answer.request_id,
             scopes_needed=" ".join(route.scopes) if route is not None else None,
             fault=answer.fault,
+            token_at=self._api.carried(request, answer.secret),
         )
         return answer.response, left_ns
 

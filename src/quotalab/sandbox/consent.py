@@ -76,16 +76,18 @@ class ConsentEndpoints:
     def authorize(self, request: Request, now_ns: int) -> Answer:
         """The authorization endpoint: a page until the person has decided, then a redirect to the app."""
         pairs = request.query_pairs()
-        facts = self._facts.of(dict(pairs))
+        facts = self._facts.of(dict(pairs), "query" if "client_secret" in dict(pairs) else None)
         client_id = self._facts.client(dict(pairs).get("client_id"))
         person = self._signed_in(request) if self._consents_as is None else self._hinted(dict(pairs))
         selection = self._selections["POST" if request.method == "POST" else "GET"]
         decision = NOT_ASKED
 
-        def answer(response: Response, error: str | None = None, **more: str | None) -> Answer:
+        def answer(
+            response: Response, error: str | None = None, code: str | None = None, granted: str | None = None
+        ) -> Answer:
             if selection.penalties and decision.keys:
                 self._limits.engine.observe(now_ns, selection, decision, response.status)
-            known = facts._replace(**more)
+            known = facts._replace(code=code or facts.code, scopes_granted=granted)
             return Answer(response, "authorize", "browser", client_id, person, error, known, decision)
 
         if request.method not in ("GET", "POST"):
@@ -132,9 +134,7 @@ class ConsentEndpoints:
             return answer(response, "access_denied")
         decision = engine.decide(now_ns, selection, parts)
         self._recorder.event("consent-given", person, client=client_id, scopes=asked.scope)
-        return answer(
-            response, code=self._recorder.mark(asked.issued["code"]), scopes_granted=asked.scope or None
-        )
+        return answer(response, code=self._recorder.mark(asked.issued["code"]), granted=asked.scope or None)
 
     def _consent_page(self, request: Request, asked: OAuthRequest, person: str, now_ns: int) -> str:
         restricted = self._phase.restricted(now_ns)

@@ -7,7 +7,7 @@ from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 from quotalab.ledger import OAuthFacts
 from quotalab.quota import Decision
 from quotalab.sandbox.dialect import Renderer, Scene
-from quotalab.sandbox.facts import Answer, Facts, error_code, not_allowed
+from quotalab.sandbox.facts import Answer, Facts, client_auth, error_code, not_allowed
 from quotalab.sandbox.http import Request, Response
 from quotalab.sandbox.limits import ProviderLimits
 from quotalab.sandbox.record import Recorder
@@ -41,7 +41,7 @@ class TokenEndpoints:
         """RFC 6749, 3.2."""
         pairs = request.form_pairs()
         form = dict(pairs)
-        facts = self._facts.of(form)
+        facts = self._facts.of(form, client_auth(request, form))
         client_id = self._facts.named_client(request, form)
         if request.method != "POST":
             return Answer(not_allowed("POST"), "token", "app", client_id, None, "method_not_allowed", facts)
@@ -113,7 +113,10 @@ class TokenEndpoints:
         except OAuth2Error as error:
             response = self._server.handle_error_response(None, error)
         mark = self._recorder.mark(secret)
-        facts = OAuthFacts(refresh_token=mark) if isinstance(found, RefreshToken) else OAuthFacts()
+        facts = OAuthFacts(
+            refresh_token=mark if isinstance(found, RefreshToken) else None,
+            client_auth=client_auth(request, form),
+        )
         return Answer(
             response,
             kind,

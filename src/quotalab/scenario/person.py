@@ -14,6 +14,7 @@ from locust.exception import StopUser
 
 from quotalab.browser import PageClosed
 from quotalab.errors import ScenarioError
+from quotalab.ledger import Event as LedgerEvent
 from quotalab.ledger import Operation
 from quotalab.reference import Declined, IntegrationError, NotConnected, Patience
 from quotalab.sandbox.consent import CONNECTIONS
@@ -126,6 +127,11 @@ class Person(User):
         """Whether the app has this person's consent. Override for another app."""
         connected: bool = self.app.is_connected(self.name)
         return connected
+
+    def disconnect(self) -> None:
+        """End the connection in the app, which the ledger is told. Override for another app."""
+        self.app.disconnect(self.name)
+        self.stage.ledger.event(LedgerEvent(self.stage.clock.now_ns(), "disconnected", self.name, {}))
 
     def patience(self, asked: Asked) -> Patience:
         """How long the app may take over an operation, as the reference integration wants it."""
