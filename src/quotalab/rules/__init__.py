@@ -9,7 +9,15 @@ A rule is a function from `Frames` to `Judgement` under a stable id::
 
 from quotalab.rules.finding import MOST_FINDINGS, VERDICTS, Finding, Judgement, worst
 from quotalab.rules.loading import load_rules
-from quotalab.rules.meanings import early_calls, retries
+from quotalab.rules.meanings import (
+    early_after_failures,
+    early_calls,
+    promises_ns,
+    repeats,
+    retries,
+    unsafe,
+    unsafe_retries,
+)
 from quotalab.rules.metrics import demand, metrics, waits_ns
 from quotalab.rules.registry import HEADINGS, Rule, rule, select
 from quotalab.rules.verdict import Fault, RuleResult, UnknownRoute, Verdict, judge
@@ -26,13 +34,18 @@ __all__ = [
     "UnknownRoute",
     "Verdict",
     "demand",
+    "early_after_failures",
     "early_calls",
     "judge",
     "load_rules",
     "metrics",
+    "promises_ns",
+    "repeats",
     "retries",
     "rule",
     "select",
+    "unsafe",
+    "unsafe_retries",
     "waits_ns",
     "worst",
 ]
