@@ -25,7 +25,7 @@ from quotalab.rules import (
     unsafe,
     unsafe_retries,
 )
-from quotalab.rules.times import clock_time, count, duration, share
+from quotalab.rules.times import clock_time, count, duration
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -44,11 +44,11 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
     Calls to the same key of the refusing limit that arrive between a refusal and its promised end. From the
     refused operation itself: FAIL. From another operation or person: WARN, as the app did not share what it
     knew. A call that was sent before the refusal's answer was there: nothing. A call at the very instant of
-    the promised end: nothing. A Retry-After on a failure, such as a 503 in an outage, is a promise as well: it
-    binds the operation that was told. A Retry-After of zero promises nothing. Where the operation of a call is
-    not known, calls are taken for the same operation's if person and route are the same, the finding says so,
-    and on such a guess alone the verdict is REVIEW: an app that sends `traceparent` over sockets makes it
-    sure.
+    the promised end: nothing. A Retry-After on a failure, such as a 503 in an outage, is a promise as well:
+    it binds the operation that was told. A Retry-After of zero promises nothing. Where the operation of a
+    call is not known, calls are taken for the same operation's if person and route are the same, the finding
+    says so, and on such a guess alone the verdict is REVIEW: an app that sends `traceparent` over sockets
+    makes it sure.
 
     ## Why it matters
     Retry-After is an instruction. A provider that sees it ignored sees an app that hammers on when it is in
@@ -217,7 +217,8 @@ def retry_without_jitter(frames: Frames, *, same_share: float, least: float) -> 
         rows = links["row"].to_numpy()
         message = (
             f"{len(most):,} of {len(kind.waits_ns):,} {kind.name} waited {duration(wait_ns)}"
-            f"{kind.beyond}, all within {duration(max(close_ns, wait_ns // 100))} of each other, the first of "
+            f"{kind.beyond}, all within {duration(max(close_ns, wait_ns // 100))} of each other, the first "
+            "of "
             f"them call {seq[rows[0]]}.{_links(len(links), guessed)}"
         )
         findings.append(Finding(message, int(at_ns[rows[0]]), _seqs(frames, rows)))
@@ -265,7 +266,8 @@ def unbounded_retries(frames: Frames, *, most: float) -> Judgement:
         rows = links["row"].to_numpy()[(links["first"] == first).to_numpy()]
         message = (
             f"Call {seq[first]} {_was(frames, first)} at {clock_time(at_ns[first])} and was made again "
-            f"{count(int(link['number']), 'time')} until {clock_time(at_ns[rows[-1]])} (call {seq[rows[-1]]}); "
+            f"{count(int(link['number']), 'time')} until {clock_time(at_ns[rows[-1]])} (call "
+            f"{seq[rows[-1]]}); "
             f"at most {most:g} retries are wanted.{_links(int(link['links']), int(link['guess']))}"
         )
         findings.append(Finding(message, int(at_ns[first]), _seqs(frames, np.append(first, rows))))
@@ -275,7 +277,8 @@ def unbounded_retries(frames: Frames, *, most: float) -> Judgement:
     for link in late.iloc[:room].to_dict("records"):
         first, again = int(link["attempt"]), int(link["row"])
         message = (
-            f"Call {seq[again]} repeats call {seq[first]} {duration(int(sent[again] - deadline[again]))} after "
+            f"Call {seq[again]} repeats call {seq[first]} {duration(int(sent[again] - deadline[again]))} "
+            "after "
             f"the deadline of its operation: nobody waits for it any more.{_link(link['linked_by'])}"
         )
         findings.append(Finding(message, int(at_ns[again]), (int(seq[first]), int(seq[again]))))
@@ -292,11 +295,11 @@ def retry_of_permanent_error(frames: Frames) -> Judgement:
 
     ## What it checks
     Calls to the API that are made again after an answer such as 400, 403, 404, 410 or 422 that no limit gave,
-    and are not answered with success then: by the same operation, or with the same idempotency key: FAIL; else
-    by the same person for the same target within a minute: REVIEW. A 403 for want of a permission is no rate
-    limit. A 403 that a limit gave, as some providers do, may be retried; so may a 403 with another token. What
-    a provider says in the body of a 200 counts in the same way. Two people, or two operations, that meet the
-    same error are two mistakes and no retry.
+    and are not answered with success then: by the same operation, or with the same idempotency key: FAIL;
+    else by the same person for the same target within a minute: REVIEW. A 403 for want of a permission is no
+    rate limit. A 403 that a limit gave, as some providers do, may be retried; so may a 403 with another
+    token. What a provider says in the body of a 200 counts in the same way. Two people, or two operations,
+    that meet the same error are two mistakes and no retry.
 
     ## Why it matters
     The answer stays what it is. Each repetition spends the limit, delays the person who waits, and looks to
@@ -325,7 +328,8 @@ def retry_of_permanent_error(frames: Frames) -> Judgement:
     for link in links.iloc[:MOST_FINDINGS].to_dict("records"):
         first, again = int(link["attempt"]), int(link["row"])
         message = (
-            f"Call {seq[first]} {_was(frames, first)} at {clock_time(at_ns[first])}, which no waiting changes, "
+            f"Call {seq[first]} {_was(frames, first)} at {clock_time(at_ns[first])}, which no waiting "
+            "changes, "
             f"and was made again {duration(int(link['gap_ns']))} later (call {seq[again]}, which "
             f"{_was(frames, again)}).{_link(link['linked_by'])}"
         )
@@ -341,8 +345,8 @@ def unsafe_retry(frames: Frames) -> Judgement:
 
     ## What it checks
     Requests of a method that is not idempotent (POST, PATCH), to no route that only reads, of which nobody
-    knows whether they were carried out: the connection was dropped, or the answer was 500, 502, 503 or 504, or
-    could not be read. Repeated without an Idempotency-Key, or with another one: FAIL; on links by person,
+    knows whether they were carried out: the connection was dropped, or the answer was 500, 502, 503 or 504,
+    or could not be read. Repeated without an Idempotency-Key, or with another one: FAIL; on links by person,
     target and time alone: REVIEW. With the same Idempotency-Key it is safe. After a clean refusal by a limit
     the work was not done, and repeating it does no harm. Only requests of the very same content are linked:
     an app that puts a new time or number into each attempt is not found.
@@ -382,7 +386,8 @@ def unsafe_retry(frames: Frames) -> Judgement:
             )
         message = (
             f"Call {seq[first]} ({calls['method'].iloc[first]}) {_was(frames, first)} at "
-            f"{clock_time(at_ns[first])}, so that nobody knows whether it was carried out, and was made again "
+            f"{clock_time(at_ns[first])}, so that nobody knows whether it was carried out, and was made "
+            "again "
             f"{duration(int(link['gap_ns']))} later (call {seq[again]}) {key}.{_link(link['linked_by'])}"
         )
         findings.append(Finding(message, int(at_ns[again]), (int(seq[first]), int(seq[again]))))
@@ -400,9 +405,9 @@ def retry_storm(frames: Frames, *, warn: float, fail: float, least: float) -> Ju
 
     ## What it checks
     For the first attempts of each minute, how many calls became of them: the amplification. Above `warn`:
-    WARN, above `fail`: FAIL, in minutes with at least `least` retries. Retries whose attempts began in another
-    minute count for that one, so that the figure does not depend on how long the app waits. Minutes in which
-    all retries are linked by person, target and time alone: REVIEW.
+    WARN, above `fail`: FAIL, in minutes with at least `least` retries. Retries whose attempts began in
+    another minute count for that one, so that the figure does not depend on how long the app waits. Minutes
+    in which all retries are linked by person, target and time alone: REVIEW.
 
     ## Why it matters
     A provider that is short of room gets several times the load at the worst moment, and stays down for
@@ -417,8 +422,8 @@ def retry_storm(frames: Frames, *, warn: float, fail: float, least: float) -> Ju
     when more than a tenth of its calls are retries.
 
     ## Source
-    Google, "Site Reliability Engineering", chapter 22 (retry amplification, per-client retry budget); Brooker,
-    "Timeouts, retries, and backoff with jitter", Amazon Builders' Library.
+    Google, "Site Reliability Engineering", chapter 22 (retry amplification, per-client retry budget);
+    Brooker, "Timeouts, retries, and backoff with jitter", Amazon Builders' Library.
     """
     links = frames.once(retries)
     if not len(links):
@@ -456,8 +461,8 @@ def gave_up_early(frames: Frames, *, longest_s: float, slack_s: float) -> Judgem
     could have been: what Retry-After promised (else the profile's `[approval] retry_wait`) is at most
     `longest_s`, it ends at least `slack_s` before the operation's deadline, and the request may be repeated:
     it is idempotent, it bore an Idempotency-Key, or a limit refused it cleanly. Each is WARN. Giving up at
-    once when an hour is promised is no fault of backoff; that the operation was lost is QL501's matter. Nor is
-    it one when the app declines and says so.
+    once when an hour is promised is no fault of backoff; that the operation was lost is QL501's matter. Nor
+    is it one when the app declines and says so.
 
     ## Why it matters
     Most troubles of a provider pass within seconds. An app without retries hands each of them on to people.
@@ -507,9 +512,12 @@ def gave_up_early(frames: Frames, *, longest_s: float, slack_s: float) -> Judgem
     ):
         told = f"promised {duration(int(promise[at]))}" if promise[at] else "promised no wait"
         message = (
-            f"'{operation['name']}' of {operation['person']} failed {duration(operation['ended'] - operation['planned'])} "
-            f"after it was asked for: call {seq[at]} {_was(frames, at)}, which {told}, and was not tried again, "
-            f"with {duration(operation['deadline'] - operation['ended'])} left (operation {operation['operation']})."
+            f"'{operation['name']}' of {operation['person']} failed "
+            f"{duration(operation['ended'] - operation['planned'])} "
+            f"after it was asked for: call {seq[at]} {_was(frames, at)}, which {told}, and was not tried "
+            "again, "
+            f"with {duration(operation['deadline'] - operation['ended'])} left (operation "
+            f"{operation['operation']})."
         )
         findings.append(Finding(message, int(operation["ended"]), (int(seq[at]),)))
     verdict = "WARN" if findings else "PASS"
@@ -537,8 +545,8 @@ def slow_recovery(
     returned with the last minute of a row (with gaps of less than five) that is above `above` times that, and
     above what chance explains (three standard deviations). WARN when that takes longer than `within_s`; FAIL
     when it has not come to an end when the run ends, or the next outage begins; FAIL as well when from
-    `within_s` on the load stays below `below` of it: the app did not come back. Where fewer than `least` calls
-    are known from before, or expected after, it is not judged. What the outage was, by how much retries
+    `within_s` on the load stays below `below` of it: the app did not come back. Where fewer than `least`
+    calls are known from before, or expected after, it is not judged. What the outage was, by how much retries
     multiplied the load in it, and when the load was back stand in the note. Without known operations: REVIEW.
 
     ## Why it matters
@@ -600,14 +608,17 @@ def slow_recovery(
             if wanted >= least and made < below * wanted:
                 verdicts[-1] = "FAIL"
                 text = (
-                    f"did not come back: {made:,} calls from {duration(round(within_s * 1e9))} after it until "
+                    f"did not come back: {made:,} calls from {duration(round(within_s * 1e9))} after it "
+                    "until "
                     f"{_end(to_ns, end_ns)}, where {wanted:,.0f} were to be expected"
                 )
                 notes[-1] = what
         if text:
             message = (
-                f"The API was down from {clock_time(outage.from_ns)} to {clock_time(outage.until_ns, day=False)} "
-                f"(calls {outage.first} to {outage.last}, {outage.failures:,} failed); the app's load {text}. "
+                f"The API was down from {clock_time(outage.from_ns)} to "
+                f"{clock_time(outage.until_ns, day=False)} "
+                f"(calls {outage.first} to {outage.last}, {outage.failures:,} failed); the app's load "
+                f"{text}. "
                 f"In the outage {count(outage.calls, 'call')} came of {outage.firsts:,} "
                 f"({outage.amplification:.3g} times as many)."
             )
@@ -628,10 +639,10 @@ def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judg
     ## What it checks
     Retries that were told how long to wait, waited at least `least_share` of it, and came before its end: a
     wait that is capped, rounded down, or counted from the wrong moment: FAIL; REVIEW where the operation is
-    not known. Whoever does not wait at all is QL201's case alone. Where a limit refuses without a Retry-After,
-    what there was to wait for is worked out from the calls: a retry that waited at least `least_share` of that,
-    was refused again, and came at most `edge_s` before there was room again woke too early: WARN. In virtual
-    time to the nanosecond; in real time the measured lag of the refusal is forgiven.
+    not known. Whoever does not wait at all is QL201's case alone. Where a limit refuses without a
+    Retry-After, what there was to wait for is worked out from the calls: a retry that waited at least
+    `least_share` of that, was refused again, and came at most `edge_s` before there was room again woke too
+    early: WARN. In virtual time to the nanosecond; in real time the measured lag of the refusal is forgiven.
 
     ## Why it matters
     All the waiting was for nothing: the call is refused again, at some providers with a longer wait, and the
@@ -668,7 +679,8 @@ def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judg
         before, after = int(link["refusal"]), int(link["row"])
         message = (
             f"Call {seq[before]} {_was(frames, before)} at {clock_time(at_ns[before])} with Retry-After "
-            f"{promise[before] / 1e9:g} s, and call {seq[after]} came after {duration(int(at_ns[after] - at_ns[before]))}: "
+            f"{promise[before] / 1e9:g} s, and call {seq[after]} came after "
+            f"{duration(int(at_ns[after] - at_ns[before]))}: "
             f"the wait was cut short by {duration(int(link['early_ns']))}.{_link(link['linked_by'])}"
         )
         findings.append(Finding(message, int(at_ns[after]), (int(seq[before]), int(seq[after]))))
@@ -683,7 +695,8 @@ def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judg
     for link in woken.iloc[: max(MOST_FINDINGS - len(findings), 0)].to_dict("records"):
         before, after = int(link["attempt"]), int(link["row"])
         message = (
-            f"Call {seq[before]} {_was(frames, before)} at {clock_time(at_ns[before])} without a Retry-After. There "
+            f"Call {seq[before]} {_was(frames, before)} at {clock_time(at_ns[before])} without a "
+            "Retry-After. There "
             f"was room again {duration(int(room_ns[before]))} later; call {seq[after]} came "
             f"{duration(int(link['short_ns']))} before that and was refused again.{_link(link['linked_by'])}"
         )
@@ -701,18 +714,18 @@ def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> J
     """The app does not understand a form in which Retry-After is written, or takes it for something else.
 
     ## What it checks
-    Promises are taken by the form in which they were written: whole seconds, seconds with decimals (`2.0`), an
-    HTTP date, an ISO 8601 date, seconds since 1970. Of each form with at least `least` retries, how many of
-    them waited for the promised end. Less than `kept_share` in one form and not in another: FAIL, as the app
-    can wait and does not read that form. Less than that in the only form there is, and it is not whole
+    Promises are taken by the form in which they were written: whole seconds, seconds with decimals (`2.0`),
+    an HTTP date, an ISO 8601 date, seconds since 1970. Of each form with at least `least` retries, how many
+    of them waited for the promised end. Less than `kept_share` in one form and not in another: FAIL, as the
+    app can wait and does not read that form. Less than that in the only form there is, and it is not whole
     seconds: REVIEW, as it may be misread or ignored. An app that ignores whole seconds is QL201's case alone.
     Waits that are kept but a thousand times as long, or, after a date, longer by whole half hours: WARN, as
     milliseconds and time zones go wrong like this. A Retry-After that is absent, or zero, promises nothing,
     and there is nothing to misread. Without known operations: REVIEW.
 
     ## Why it matters
-    Retry-After is a number of seconds or a date, and providers write further forms. A parser that meets one it
-    does not know mostly takes it for none, and the app hammers on exactly where it was told not to.
+    Retry-After is a number of seconds or a date, and providers write further forms. A parser that meets one
+    it does not know mostly takes it for none, and the app hammers on exactly where it was told not to.
 
     ## Example
     The API says `Retry-After: Mon, 05 Jan 2026 09:13:00 GMT`. The app tries `int()` on it, fails, and falls
@@ -816,7 +829,8 @@ def backoff_without_growth(frames: Frames, *, growth: float, least: float) -> Ju
     rows = links["row"].to_numpy()[later]
     guess = links["linked_by"].isin(_INFERRED).to_numpy()[firsts | later]
     message = (
-        f"The median wait is {duration(early_ns)} before {count(int(firsts.sum()), 'first retry', 'first retries')} and "
+        f"The median wait is {duration(early_ns)} before "
+        f"{count(int(firsts.sum()), 'first retry', 'first retries')} and "
         f"{duration(late_ns)} before {count(len(rows), 'third or later one')}: "
         f"{metric:.3g} times as long, where {growth:g} are wanted.{_links(len(guess), int(guess.sum()))}"
     )
@@ -860,7 +874,8 @@ def _links(number: int, guessed: int) -> str:
         return " Linked by operation or idempotency key."
     how = "Linked" if guessed == number else f"{guessed:,} of them linked"
     return (
-        f" {how} by person, target and time alone: `traceparent` or an Idempotency-Key on each call would make "
+        f" {how} by person, target and time alone: `traceparent` or an Idempotency-Key on each call would "
+        "make "
         "it sure."
     )
 
@@ -893,7 +908,8 @@ class _Kind:
     beyond: str
     links: pd.DataFrame
     either: tuple[Ints, ...]
-    """The waits, in ns: as counted from the answer, and as counted from the decision where that may be meant."""
+    """The waits, in ns: as counted from the answer, and as counted from the decision where that may be "
+    "meant."""
 
     @property
     def waits_ns(self) -> Ints:
@@ -937,7 +953,8 @@ def _alike(waits_ns: Ints, close_ns: int) -> Ints:
 
 
 def _room_ns(frames: Frames) -> Ints:
-    """How long after each refusal without a promise there was room again, by the judges' arithmetic; 0: none."""
+    """How long after each refusal without a promise there was room again, by the judges' arithmetic; 0: "
+    "none."""
     calls = frames.calls
     room = np.zeros(len(calls), dtype=np.int64)
     unpromised = frames.once(promises_ns) == 0
@@ -988,7 +1005,8 @@ def _too_long(name: str, kept: Bools, waited: Ints, promise: Ints, least: float)
         off = np.abs(beyond - np.round(beyond / half_ns) * half_ns)
         longer = kept & (beyond > half_ns // 2) & (beyond < 15 * 3600 * _SECOND_NS) & (off < 5 * _SECOND_NS)
         text = (
-            f"{int(longer.sum()):,} of {int(kept.sum()):,} retries waited whole half hours beyond {_said(name)}, as if "
+            f"{int(longer.sum()):,} of {int(kept.sum()):,} retries waited whole half hours beyond "
+            f"{_said(name)}, as if "
             "it were of another time zone"
         )
     enough = int(longer.sum()) >= least and 2 * int(longer.sum()) >= int(kept.sum())
@@ -999,7 +1017,8 @@ def _too_long(name: str, kept: Bools, waited: Ints, promise: Ints, least: float)
 
 
 def _amplification(frames: Frames, links: pd.DataFrame) -> pd.DataFrame:
-    """By minute (since 1970): the app's first attempts, the retries that became of them, how many are guesses."""
+    """By minute (since 1970): the app's first attempts, the retries that became of them, how many are "
+    "guesses."""
     calls = frames.calls
     minute = calls["at"].to_numpy() // _MINUTE_NS
     first = (calls["actor"] == "app").to_numpy()
@@ -1064,7 +1083,8 @@ def _between(sorted_ns: Ints, from_ns: int, to_ns: int) -> int:
 
 
 def _rate(planned_ns: Ints, from_ns: int, to_ns: int, calls: int, known: bool) -> float | None:
-    """Calls before an outage for each planned operation, or for each ns; None: there is nothing to tell from."""
+    """Calls before an outage for each planned operation, or for each ns; None: there is nothing to tell "
+    "from."""
     if not known:
         return calls / (to_ns - from_ns) if to_ns > from_ns else None
     planned = _between(planned_ns, from_ns, to_ns)

@@ -139,8 +139,8 @@ def retries(frames: Frames) -> pd.DataFrame:
 
     A row for each retry, in order of `seq`: `row` and `attempt` (positions in `frames.calls`), `linked_by`
     ("operation", "idempotency key" or "person, target and time"), `gap_ns` (from the attempt's answer until
-    the retry was sent), `number` (1 for the first retry of a first attempt, 2 for the next, ...), `first` (the
-    position of the first attempt).
+    the retry was sent), `number` (1 for the first retry of a first attempt, 2 for the next, ...), `first`
+    (the position of the first attempt).
 
     A retry is a later call of the same client and person to the same target after an answer that may be
     retried, or none: in the same operation or with the same idempotency key where both calls' are known, else
@@ -155,8 +155,8 @@ def retries(frames: Frames) -> pd.DataFrame:
 def repeats(frames: Frames) -> pd.DataFrame:
     """Calls to the API made again after an answer that no waiting changes, and not answered with success then.
 
-    Columns as of `retries`; by time alone a minute counts. After a 403 only a call with the same token counts:
-    another may be allowed more. Use with ``frames.once``.
+    Columns as of `retries`; by time alone a minute counts. After a 403 only a call with the same token
+    counts: another may be allowed more. Use with ``frames.once``.
     """
     calls = frames.calls
     codes = {name: answer.code for name, answer in frames.provider.dialect.errors.items()}
@@ -188,9 +188,9 @@ def unsafe(frames: Frames) -> Bools:
 def unsafe_retries(frames: Frames) -> tuple[Bools, pd.DataFrame]:
     """Unsafe calls whose work may have been done or not, and their retries. Use with ``frames.once``.
 
-    Nobody knows after a dropped connection, a 500, 502, 503 or 504, or an answer that could not be read; what a
-    limit refused, with an answer that came, was not done. Columns as of `retries`, with `keyed`: the retry bore
-    the attempt's idempotency key.
+    Nobody knows after a dropped connection, a 500, 502, 503 or 504, or an answer that could not be read; what
+    a limit refused, with an answer that came, was not done. Columns as of `retries`, with `keyed`: the retry
+    bore the attempt's idempotency key.
     """
     calls = frames.calls
     status = calls["status"].to_numpy()
