@@ -394,7 +394,8 @@ def unsafe_retry(frames: Frames) -> Judgement:
     verdict = _sure_or_review(links) if findings else "PASS"
     note = None
     if every["keyed"].any():
-        note = f"{count(int(every['keyed'].sum()), 'retry', 'retries')} with the same Idempotency-Key, which are safe"
+        safe = count(int(every["keyed"].sum()), "retry", "retries")
+        note = f"{safe} with the same Idempotency-Key, which did no harm"
     untold = len(links) - len(findings)
     return Judgement(verdict, float(len(links)), 0.0, tuple(findings), untold=untold, note=note)
 
@@ -591,10 +592,12 @@ def slow_recovery(
         slowest = max(slowest or 0.0, back_ns / 1e9)
         if not ended and back_ns:
             verdicts.append("FAIL" if back_ns > within_s * 1e9 else "PASS")
-            text = f"was still more than {above:g} times as high {duration(back_ns)} after it, when {_end(to_ns, end_ns)}"
+            text = f"was still more than {above:g} times as high {duration(back_ns)} after it, when "
+            text += _end(to_ns, end_ns)
         elif back_ns > within_s * 1e9:
             verdicts.append("WARN")
-            text = f"returned to what it was only {duration(back_ns)} after it, where {duration(round(within_s * 1e9))} are tolerated"
+            text = f"returned to what it was only {duration(back_ns)} after it, where "
+            text += f"{duration(round(within_s * 1e9))} are tolerated"
         else:
             verdicts.append("PASS")
             text = ""
@@ -775,7 +778,8 @@ def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> J
             )
             if abs(shorter * 1000 - 1) < 0.05:
                 why += "; a thousandth is waited, as if it were milliseconds"
-            text = f"{int((mine & broken).sum()):,} of {int(mine.sum()):,} retries came before the end that {_said(name)} promised, {why}"
+            text = f"{int((mine & broken).sum()):,} of {int(mine.sum()):,} retries came before the end that "
+            text += f"{_said(name)} promised, {why}"
             shown = mine & broken
         else:
             shown, text = _too_long(name, mine & ~broken, waited, promise[attempt], least)
@@ -864,7 +868,8 @@ def _was(frames: Frames, row: int) -> str:
 def _link(linked_by: str) -> str:
     """How two calls were linked, and what it would take to be sure."""
     if linked_by in _INFERRED:
-        return f" Linked by {linked_by} alone: `traceparent` or an Idempotency-Key on each call would make it sure."
+        sure = "`traceparent` or an Idempotency-Key on each call would make it sure"
+        return f" Linked by {linked_by} alone: {sure}."
     return f" Linked by {linked_by}."
 
 
@@ -998,7 +1003,8 @@ def _too_long(name: str, kept: Bools, waited: Ints, promise: Ints, least: float)
     """Kept waits that are much too long in a way that tells why; and how that is said."""
     ratio = waited / promise
     longer = kept & (np.abs(ratio / 1000 - 1) < 0.01)
-    text = f"{int(longer.sum()):,} of {int(kept.sum()):,} retries waited a thousand times what {_said(name)} promised"
+    text = f"{int(longer.sum()):,} of {int(kept.sum()):,} retries waited a thousand times what {_said(name)} "
+    text += "promised"
     if name in ("http_date", "iso"):
         half_ns = 1800 * _SECOND_NS
         beyond = waited - promise

@@ -31,8 +31,9 @@ Bools = npt.NDArray[np.bool_]
 RETRYABLE = (0, 408, 425, 429, 500, 502, 503, 504)
 """Answers that may be retried (RFC 9110, 15.5.9 and 15.6; RFC 6585, 4; RFC 8470, 5.2); 0: none came."""
 PERMANENT = (400, 402, 403, 404, 405, 406, 410, 411, 413, 414, 415, 422, 426, 428, 431, 451, 501, 505)
-"""Answers that the same request gets again, however long one waits (RFC 9110, 15.5 and 15.6; RFC 6585). Left out:
-401 (a new token may help), 409, 412, 421, 423 and 424 (something else may change)."""
+"""Answers that the same request gets again, however long one waits (RFC 9110, 15.5 and 15.6; RFC 6585).
+
+Left out: 401 (a new token may help), 409, 412, 421, 423 and 424 (something else may change)."""
 IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
 """Methods whose request may be made twice (RFC 9110, 9.2.2)."""
 _AMBIGUOUS = (0, 500, 502, 503, 504)
@@ -80,7 +81,10 @@ def early_after_failures(frames: Frames) -> pd.DataFrame:
 
 
 def promises_ns(frames: Frames) -> Ints:
-    """What each call's Retry-After promised, in ns from `at`; 0: nothing, or no wait. Use with ``frames.once``."""
+    """What each call's Retry-After promised, in ns from `at`; 0: nothing, or no wait.
+
+    Use with ``frames.once``.
+    """
     return frames.calls["retry_after_ns"].to_numpy(dtype=np.int64, na_value=0)
 
 
@@ -153,7 +157,7 @@ def retries(frames: Frames) -> pd.DataFrame:
 
 
 def repeats(frames: Frames) -> pd.DataFrame:
-    """Calls to the API made again after an answer that no waiting changes, and not answered with success then.
+    """Calls to the API made again after an answer that no waiting changes, and without success then.
 
     Columns as of `retries`; by time alone a minute counts. After a 403 only a call with the same token
     counts: another may be allowed more. Use with ``frames.once``.
@@ -298,7 +302,10 @@ def _pair(one: Ints, other: Ints) -> Ints:
 
 
 def _chains(attempt: Ints) -> tuple[Ints, Ints]:
-    """How many attempts lie before each row, and the first of them. Links lead back in time only, so they end."""
+    """How many attempts lie before each row, and the first of them.
+
+    Links lead back in time only, so they end.
+    """
     depth = (attempt >= 0).astype(np.int64)
     first = np.where(attempt >= 0, attempt, np.arange(len(attempt)))
     jump = attempt
