@@ -483,6 +483,10 @@ def test_queueing_everything_is_a_long_wait_and_no_pass(ask):
 # ---- QL209
 
 
+UNASKED = {"asked": False, "token_state": "valid", "error": None}
+"""Calls that no limit is asked about: outages are about other things, and the plain account is slow."""
+
+
 def outage(ask, *after, known=True, until=90, before=1):
     """An hour with an operation a minute and a call for each; down from 60 to 80; `after`: calls a minute."""
     ledger = LedgerBuilder(span_ns=until * 60 * SECOND)
@@ -493,7 +497,10 @@ def outage(ask, *after, known=True, until=90, before=1):
         for i in range(number):
             down = 60 <= minute <= 80
             name = f"op-{minute}" if known else None
-            ledger.call(minute * 60 + i, status=503 if down else 200, operation=name, target=f"{minute}-{i}")
+            target = f"{minute}-{i}"
+            ledger.call(
+                minute * 60 + i, status=503 if down else 200, operation=name, target=target, **UNASKED
+            )
         if known:
             ledger.operation(minute * 60, operation=f"op-{minute}")
     return ask("QL209", ledger)
@@ -509,10 +516,10 @@ def test_a_load_that_is_at_once_what_it_was_passes(ask):
 
 
 def test_making_up_for_everything_for_long_warns_with_when_it_was_over(ask):
-    """Ten minutes of ten times the load are tolerated, eleven are not."""
-    judgement = outage(ask, *[10] * 10, 1, until=120)
+    """High loads up to ten minutes after the last failure are tolerated, a minute more is not."""
+    judgement = outage(ask, *[10] * 9, 1, until=120)
     assert (judgement.verdict, judgement.metric) == ("PASS", 600.0)
-    judgement = outage(ask, *[10] * 11, 1, until=120)
+    judgement = outage(ask, *[10] * 10, 1, until=120)
     assert (judgement.verdict, judgement.metric) == ("WARN", 660.0)
     assert "the app's load returned to what it was only 11 min after it" in judgement.findings[0].message
 
@@ -532,13 +539,13 @@ def test_an_app_that_does_not_come_back_fails(ask):
 
 
 def test_more_that_people_ask_for_is_no_slow_recovery(ask):
-    """Where three times as many operations are planned, three times as many calls are to be expected."""
+    """Where ten times as many operations are planned, ten times as many calls are to be expected."""
     ledger = LedgerBuilder(span_ns=120 * 60 * SECOND)
     for minute in range(120):
         down = 60 <= minute <= 80
-        for i in range(30 if minute > 80 else 3):
+        for i in range(10 if minute > 80 else 1):
             name = f"op-{minute}-{i}"
-            ledger.call(minute * 60 + i, status=503 if down else 200, operation=name, target=name)
+            ledger.call(minute * 60 + i, status=503 if down else 200, operation=name, target=name, **UNASKED)
             ledger.operation(minute * 60 + i, operation=name)
     assert ask("QL209", ledger).verdict == "PASS"
 
