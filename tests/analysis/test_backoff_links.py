@@ -559,7 +559,7 @@ def test_single_failures_are_no_outage(ask):
     """Nine in a row, or one in three, are not."""
     ledger = LedgerBuilder()
     for i in range(60):
-        ledger.call(i * 60, status=503 if 20 <= i < 29 or i > 40 and i % 3 == 0 else 200)
+        ledger.call(i * 60, status=503 if 20 <= i < 29 or (i > 40 and i % 3 == 0) else 200)
     judgement = ask("QL209", ledger)
     assert (judgement.verdict, judgement.note) == ("NA", "there was no outage")
 
@@ -646,7 +646,10 @@ def forms(ask, kept_seconds, waits_of_dates, promise=60, operation="op", as_="ht
     ledger = LedgerBuilder(document)
     at_s = 0.0
     for i, (waited, fault) in enumerate(
-        [*((promise if kept else 1, None) for kept in kept_seconds), *((one, "dated") for one in waits_of_dates)]
+        [
+            *((promise if kept else 1, None) for kept in kept_seconds),
+            *((one, "dated") for one in waits_of_dates),
+        ]
     ):
         who = {"operation": operation and f"{operation}-{i}", "target": f"t{i}"}
         ledger.call(at_s, refused_by="hourly", retry_after_s=promise, fault=fault, **who)

@@ -7,7 +7,6 @@ from typing import Any
 
 from reference_variants import Calendar, reference
 
-from quotalab.errors import QuotalabError
 from quotalab.reference.errors import ProviderError
 
 # Whoever runs into a limit asks for more than there is, and people go without.
@@ -16,7 +15,7 @@ CASES = [
     {
         "RULE": "QL201",
         "TOLD": "It has no budget, and its own backoff in place of Retry-After.",
-        "FOLLOWS": {"QL101", "QL102", "QL501", "QL502", "QL105", "QL106", "QL207"},
+        "FOLLOWS": {"QL101", "QL102", "QL501", "QL502", "QL105", "QL106", "QL207", "QL210"},
         "RUN": {"users": 60, "for": "2h", "settings": ("limits.hourly.limit=20",)},
         "POLICY": {"budget": {"enabled": False}, "retry": {"obey_retry_after": False}},
         "build": None,
@@ -33,7 +32,7 @@ CASES = [
         "RULE": "QL203",
         "TOLD": "Its waits have no jitter.",
         "FOLLOWS": {"QL501"},
-        "RUN": {"users": 60, "for": "2h", "settings": ('faults=[{kind="error", share=0.3}]',)},
+        "RUN": {"users": 100, "for": "3h", "settings": ('faults=[{kind="error", share=0.4}]',)},
         "POLICY": {"retry": {"jitter": "none"}},
         "build": None,
     },
@@ -107,7 +106,19 @@ CASES = [
     {
         "RULE": "QL211",
         "TOLD": "It reads Retry-After in seconds, and not as a date.",
-        "FOLLOWS": {"QL201", "QL101", "QL102", "QL501", "QL502", "QL105", "QL106", "QL203", "QL204", "QL207"},
+        "FOLLOWS": {
+            "QL201",
+            "QL101",
+            "QL102",
+            "QL501",
+            "QL502",
+            "QL105",
+            "QL106",
+            "QL203",
+            "QL204",
+            "QL207",
+            "QL210",
+        },
         "RUN": {
             "users": 60,
             "for": "4h",
@@ -124,8 +135,12 @@ CASES = [
         "RULE": "QL212",
         "TOLD": "It waits as long before the third retry as before the first.",
         "FOLLOWS": {"QL501"},
-        "RUN": {"users": 60, "for": "2h", "settings": ('faults=[{kind="error", share=0.6}]',)},
-        "POLICY": {"retry": {"cap": "1s"}},
+        "RUN": {
+            "users": 100,
+            "for": "3h",
+            "settings": ("limits.hourly.limit=1000", 'faults=[{kind="error", share=0.6}]'),
+        },
+        "POLICY": {"budget": {"calls": 1000}, "retry": {"cap": "1s"}},
         "build": None,
     },
 ]
@@ -137,15 +152,15 @@ class _RepeatsPosts(Calendar):
 
 
 class _StaysAway(Calendar):
-    _down = False
+    _failures = 0
 
     def _call(self, person: str, request: Any, patience: Any) -> Any:
-        if self._down:
+        if self._failures >= 4:
             raise ProviderError(503, "and it is believed to be so still")
         try:
             return super()._call(person, request, patience)
-        except QuotalabError as error:
-            self._down = isinstance(error, ProviderError)
+        except ProviderError:
+            self._failures += 1
             raise
 
 
