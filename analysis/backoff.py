@@ -369,8 +369,8 @@ def unsafe_retry(frames: Frames) -> Judgement:
     calls = frames.calls
     unsure, every = frames.once(unsafe_retries)
     if not unsure.any():
-        note = "no request that must not be made twice was left in doubt"
-        return Judgement("NA", threshold=0.0, note=note)
+        why = "no request that must not be made twice was left in doubt"
+        return Judgement("NA", threshold=0.0, note=why)
     links = every[~every["keyed"]]
     seq, at_ns = calls["seq"].to_numpy(), calls["at"].to_numpy()
     had_key = calls["idempotency_key"].notna().to_numpy()
@@ -759,8 +759,8 @@ def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> J
         if int((form == name).sum()) >= least
     }
     if not shares:
-        note = f"no form of Retry-After was met by {least:g} retries"
-        return Judgement("NA", threshold=kept_share, note=note)
+        why = f"no form of Retry-After was met by {least:g} retries"
+        return Judgement("NA", threshold=kept_share, note=why)
     reads = [name for name, kept in shares.items() if kept >= kept_share]
     findings, verdicts, ignored = [], [], False
     for name, kept in shares.items():

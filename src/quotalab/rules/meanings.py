@@ -38,8 +38,10 @@ IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
 """Methods whose request may be made twice (RFC 9110, 9.2.2)."""
 _AMBIGUOUS = (0, 500, 502, 503, 504)
 _UNREADABLE = ("not_json", "truncated")
-_PERMANENT_ERRORS = ("insufficient_scope", "foreign_tenant", "no_tenant", "unknown_route", "not_found")
-_PERMANENT_ERRORS += ("bad_request", "too_large")
+_PERMANENT_ERRORS = (
+    *("insufficient_scope", "foreign_tenant", "no_tenant", "unknown_route", "not_found"),
+    *("bad_request", "too_large"),
+)
 _LINK_NS = 600 * 1_000_000_000
 _REPEAT_NS = 60 * 1_000_000_000
 _LINKS = ("operation", "idempotency key", "person, target and time")
@@ -174,7 +176,8 @@ def repeats(frames: Frames) -> pd.DataFrame:
     token = calls["token"].cat.codes.to_numpy()
     failed = (status >= 400) | (status == 0) | calls["error"].notna().to_numpy()
     counts = failed[row] & ((status[attempt] != 403) | (token[row] == token[attempt]))
-    return links[counts].reset_index(drop=True)
+    found: pd.DataFrame = links[counts].reset_index(drop=True)
+    return found
 
 
 def unsafe(frames: Frames) -> Bools:

@@ -171,9 +171,10 @@ class _CutsWaitsShort(Calendar):
 
 
 class _KnowsNoDates(Calendar):
-    def __init__(self, *arguments: Any, api: Any, **more: Any) -> None:
-        waits = tuple(wait for wait in api.waits if wait.form == "seconds")
-        super().__init__(*arguments, api=replace(api, waits=waits), **more)
+    def _wait_ns(self, person: str, request: Any, answer: Any, *arguments: Any, **more: Any) -> int | None:
+        if not answer.response.headers.get("Retry-After", "").isdigit():
+            answer.response.headers.pop("Retry-After", None)
+        return super()._wait_ns(person, request, answer, *arguments, **more)
 
 
 def repeats_posts(access: Any) -> Calendar:
