@@ -10,6 +10,7 @@ from quotalab.sandbox import openapi, rfc7009, rfc7662, rfc8414
 from quotalab.sandbox.consent import AUTHORIZE, CONNECTIONS, SIGN_IN, ConsentEndpoints
 from quotalab.sandbox.dialect import Renderer
 from quotalab.sandbox.facts import Answer, Facts, not_allowed
+from quotalab.sandbox.faults import Faults
 from quotalab.sandbox.http import Request, Response, json_response
 from quotalab.sandbox.limits import ProviderLimits
 from quotalab.sandbox.phase import Phase
@@ -50,6 +51,7 @@ class AuthorizationEndpoints:
         *,
         clock: Clock,
         start_ns: int,
+        planted: Faults | None = None,
         consents_as: str | None = None,
     ) -> None:
         """`consents_as`: who consents to all that is asked; see `ConsentEndpoints`."""
@@ -63,7 +65,7 @@ class AuthorizationEndpoints:
         people = ConsentEndpoints(
             provider, server, store, self._phase, facts, recorder, limits, entropy, consents_as
         )
-        apps = TokenEndpoints(server, store, facts, recorder, limits, renderer)
+        apps = TokenEndpoints(server, store, facts, recorder, limits, renderer, planted)
         oauth = provider.oauth
         self._endpoints: dict[str, Callable[[Request, int], Answer]] = {
             AUTHORIZE: people.authorize,
@@ -103,7 +105,7 @@ class AuthorizationEndpoints:
         response = Response(404, [("Content-Type", "text/plain")], b"")
         return Answer(response, kind, actor, None, None, "not_found", None)
 
-    def _revoked(self, what: Grant | AccessToken, why: str) -> None:
+    def _revoked(self, what: Grant | AccessToken, why: str, at_ns: int | None) -> None:
         """Write down that a grant or a single access token was revoked."""
         token = {"token": what.mark} if isinstance(what, AccessToken) else {}
-        self._recorder.event("token-revoked", what.person, client=what.client_id, why=why, **token)
+        self._recorder.event("token-revoked", what.person, at_ns, client=what.client_id, why=why, **token)
