@@ -141,6 +141,7 @@ class Sandbox:
             client_id=client.client_id,
             client_secret=client.client_secret,
             redirect_uri=redirect_uri,
+            names_issuer=oauth.issuer_parameter,
         )
 
     def password_of(self, person: str) -> str:
