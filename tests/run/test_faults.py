@@ -144,7 +144,7 @@ def test_a_token_endpoint_on_its_worst_day_sends_nobody_away_for_good(run_once) 
     operations = read_ledger(ended.folder).operations.to_pandas()
     late = operations[operations["planned"] >= pd.Timestamp("2026-01-05T11:00Z")]
     assert len(late) > 500
-    assert not (late["outcome"] == "failed").any()
+    assert set(late["error"].dropna()) <= {"the budget has no call left before the deadline"}
 
 
 def test_memory_and_sockets_meet_the_same_faults(run_once) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
 
 from gevent.event import Event
 from gevent.lock import RLock
@@ -92,6 +93,7 @@ class Person(User):
         except PageClosed:
             self._left = True
             raise Left from None
+        self._turned_away = "error" in dict(parse_qsl(urlsplit(callback).query))
         if habit.denies:
             with suppress(Exception):  # by which an app says that it was refused
                 self.deliver(callback)
@@ -209,7 +211,8 @@ class Person(User):
                 )
 
     def _connect_first(self) -> None:
-        """Consent is asked for once; whom the provider turned away does not try again all day."""
+        """Whom the provider turned away does not try again all day; whom anything else kept from connecting
+        does, with the next thing that they ask."""
         if self.is_connected():
             return
         with self._connecting:
@@ -219,9 +222,7 @@ class Person(User):
                 raise Left
             if self._turned_away:
                 raise NotConnected("the provider did not let the person connect")
-            self._turned_away = True
             self.connect()
-            self._turned_away = False
 
 
 class PlannedPerson(Person):
