@@ -201,7 +201,11 @@ class Sandbox:
             if request.path not in KINDS:
                 return self._answer_api(request, at_ns, back_ns, wrong)
             if wrong is not None:
-                response, code = self._renderer.fail(Scene(self._renderer, at_ns, NOT_ASKED), *wrong)
+                code, message = wrong
+                response = self._authorization.unread(
+                    request.path, 413 if code == "too_large" else 400, message
+                )
+                code = "invalid_request" if code == "bad_request" else code
                 return response, self._record_error(request, response, at_ns, back_ns, error=code)
             authorization = self._authorization.answer(request, at_ns)
             assert authorization is not None

@@ -11,8 +11,9 @@ from quotalab.sandbox.consent import AUTHORIZE, CONNECTIONS, SIGN_IN, ConsentEnd
 from quotalab.sandbox.dialect import Renderer
 from quotalab.sandbox.facts import Answer, Facts, not_allowed
 from quotalab.sandbox.faults import Faults
-from quotalab.sandbox.http import Request, Response, json_response
+from quotalab.sandbox.http import Request, Response, html, json_response
 from quotalab.sandbox.limits import ProviderLimits
+from quotalab.sandbox.pages import error_page
 from quotalab.sandbox.phase import Phase
 from quotalab.sandbox.record import Recorder
 from quotalab.sandbox.rfc6749 import GrantServer
@@ -83,6 +84,14 @@ class AuthorizationEndpoints:
         self._phase.is_over(now_ns)
         endpoint = self._endpoints.get(request.path)
         return endpoint(request, now_ns) if endpoint is not None else None
+
+    def unread(self, path: str, status: int, message: str) -> Response:
+        """The answer to a request that is too large to be read, at one of the endpoints: a page for people,
+        for apps an error as RFC 6749, 5.2, has it."""
+        if KINDS[path][1] == "browser":
+            return html(status, error_page(message))
+        document = {"error": "invalid_request", "error_description": message}
+        return json_response(status, document, ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
     def advance(self, now_ns: int) -> None:
         """What was due up to now becomes events, for the end of a run."""

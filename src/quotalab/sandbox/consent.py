@@ -267,5 +267,9 @@ class ConsentEndpoints:
 
 
 def _from_elsewhere(request: Request) -> bool:
-    """Whether another site's page sent a form, as far as the browser tells (Fetch Metadata, 2.3)."""
+    """Whether another site's page sent a form, as far as the browser tells: by Fetch Metadata, 2.3, and older
+    ones by Origin (RFC 6454, 7), which is `null` from pages that send no referrer, such as our own."""
+    origin = request.header("origin")
+    if origin is not None and origin != "null" and origin.partition("://")[2] != request.header("host"):
+        return True
     return request.header("sec-fetch-site") in ("cross-site", "same-site")
