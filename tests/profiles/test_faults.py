@@ -74,6 +74,7 @@ def test_faults_are_planted_from_the_command_line() -> None:
         ({"kind": "revoke_token", "at": "6h", "people": 3}, {"from_ns": 6 * HOUR_NS, "people": 3}),
         ({"kind": "withdraw_consent", "at": "6h", "share": 0.1}, {"from_ns": 6 * HOUR_NS, "share": 0.1}),
         ({"kind": "spurious_401", "routes": ["read_event"]}, {"routes": ("read_event",)}),
+        ({"kind": "error", "calls": ["authorize"]}, {"calls": ("authorize",)}),
         ({"kind": "slow", "by": "1s", "calls": ["token", "api"]}, {"calls": ("token", "api")}),
         ({"kind": "truncate", "share": 0}, {"share": 0.0}),
         ({"kind": "forged_state", "share": 0.5}, {"share": 0.5}),
@@ -110,6 +111,10 @@ def test_each_kind_has_keys_of_its_own(keys: dict[str, Any], read: dict[str, Any
         ({"kind": "early_expiry", "to": 2}, "faults[0].to: must be a number from 0 to 1"),
         ({"kind": "early_expiry", "routes": ["read_event"]}, "faults[0].routes: is not a key"),
         ({"kind": "spurious_401", "calls": ["token"]}, "faults[0].calls: is not a key"),
+        (
+            {"kind": "error", "calls": ["metadata"]},
+            "faults[0].calls: must be a list of 'api', 'token', 'revoke', 'introspect', 'authorize', not",
+        ),
         (
             {"kind": "drop", "calls": ["authorize"]},
             "faults[0].calls: must be a list of 'api', 'token', 'revoke'",

@@ -125,12 +125,13 @@ def test_no_exception_of_a_library_reaches_a_person(run_once, kind: str) -> None
 
 @pytest.mark.full
 def test_a_token_endpoint_on_its_worst_day_sends_nobody_away_for_good(run_once) -> None:
-    """Out of order for two hours, then every other answer cut, then slow: people connect again, and an hour
-    after its end nothing fails any more."""
+    """Out of order for two hours, then every other answer cut, then slow, and people sent back: they connect
+    again, and an hour after its end nothing fails any more."""
     faults = (
         {"kind": "error", "calls": ["token"], "from": "3h", "until": "5h", "retry_after": "30s"},
         {"kind": "truncate", "calls": ["token"], "from": "5h", "until": "8h", "share": 0.5},
-        {"kind": "slow", "calls": ["token"], "from": "8h", "until": "10h", "by": "40s", "share": 0.1},
+        {"kind": "slow", "calls": ["token"], "from": "8h", "until": "10h", "by": "40s", "share": 0.5},
+        {"kind": "error", "calls": ["authorize"], "from": "5h", "until": "9h", "share": 0.5},
     )
     ended = run(run_once, faults=faults, span="24h")
     told = read_ledger(ended.folder).calls.select(["kind", "fault", "at"]).to_pylist()
@@ -138,6 +139,7 @@ def test_a_token_endpoint_on_its_worst_day_sends_nobody_away_for_good(run_once) 
         ("token", "error-1"),
         ("token", "truncate-2"),
         ("token", "slow-3"),
+        ("authorize", "error-4"),
     }
     errors = failed(ended)
     assert all(error.startswith(("ProviderError:", "NotConnected:")) for error in errors), errors

@@ -348,6 +348,33 @@ def test_revocation_and_introspection_are_struck_where_they_are_named(open_world
     assert {row["fault"] for row in rows if row["kind"] in ("token", "api")} == {None}
 
 
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ({}, "temporarily_unavailable"),
+        ({"status": 500}, "server_error"),
+        ({"worked": True, "status": 502}, "server_error"),
+    ],
+)
+def test_people_are_sent_back_with_an_error_and_not_asked(open_world, face, keys, error: str) -> None:
+    """RFC 6749, 4.1.2.1, with state and issuer; later they are asked. Who shows a wrong URI gets its page."""
+    world = plant(open_world, {"kind": "error", "calls": ["authorize"], "until": "1m", **keys}, face=face)
+    back = world.authorize()
+    assert back == {"error": error, "state": world.state, "iss": "https://provider.test"}
+    wrong = world.http.get(
+        f"/oauth/authorize?{world.query(redirect_uri='https://evil.test/')}", headers=world.signed_in()
+    )
+    assert (wrong.status_code, "location" in wrong.headers) == (400, False)
+    world.clock.jump(60 * SECOND_NS)
+    assert "code" in world.authorize()
+    tables = world.tables()
+    struck = [row for row in tables.calls.to_pylist() if row["fault"]]
+    assert [(row["kind"], row["status"], row["error"], row["fault"]) for row in struck] == [
+        ("authorize", 303, error, "error-1")
+    ]
+    assert events(tables) == [(0, "p00001", {"kind": "error", "name": "error-1"})]
+
+
 def test_a_refused_token_request_is_told_wrongly_too(open_world) -> None:
     """A limit of token requests, a Retry-After of 30 days, a clock that is wrong: the call bears both marks."""
     limits = {

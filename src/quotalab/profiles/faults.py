@@ -24,6 +24,8 @@ CALL_FAULTS = (
 """They strike single calls."""
 STRUCK_CALLS = ("api", "token", "revoke", "introspect")
 """The kinds of call that an app makes by itself, and that a fault can strike."""
+_AUTHORIZE = "authorize"
+"""``error`` can strike authorization requests too: the person is sent back with it."""
 PROBES = ("forged_state", "wrong_issuer", "injected_code")
 """They come with a consent: a callback that an attacker could have made, before the true one."""
 _GRANT_FAULTS = ("revoke_token", "withdraw_consent")
@@ -51,7 +53,7 @@ class Fault:
     routes: tuple[str, ...]
     """Which routes' calls it strikes; empty: all."""
     calls: tuple[str, ...] = ("api",)
-    """Which kinds of call it strikes, of `STRUCK_CALLS`."""
+    """Which kinds of call it strikes, of `STRUCK_CALLS`; of ``error`` also ``authorize``."""
     status: int = 503
     """Of ``error``."""
     retry_after_ns: int | None = None
@@ -122,9 +124,10 @@ def _calls(table: Table, kind: str) -> tuple[str, ...]:
     """An access token is shown to the API alone."""
     if kind not in CALL_FAULTS or kind == "spurious_401":
         return ("api",)
-    calls: tuple[str, ...] = table.texts("calls", ("api",), allowed=STRUCK_CALLS)
+    allowed = (*STRUCK_CALLS, _AUTHORIZE) if kind == "error" else STRUCK_CALLS
+    calls: tuple[str, ...] = table.texts("calls", ("api",), allowed=allowed)
     if not calls:
-        raise table.error("calls", "must name at least one of " + ", ".join(STRUCK_CALLS))
+        raise table.error("calls", "must name at least one of " + ", ".join(allowed))
     return calls
 
 

@@ -64,7 +64,7 @@ class AuthorizationEndpoints:
         facts = Facts(provider, store, recorder)
         server = GrantServer(provider, store, self._phase, clock, entropy, recorder, issuer)
         people = ConsentEndpoints(
-            provider, server, store, self._phase, facts, recorder, limits, entropy, consents_as
+            provider, server, store, self._phase, facts, recorder, limits, entropy, planted, consents_as
         )
         apps = TokenEndpoints(server, store, facts, recorder, limits, renderer, planted)
         oauth = provider.oauth

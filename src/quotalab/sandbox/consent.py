@@ -12,6 +12,7 @@ from quotalab.clock import Entropy
 from quotalab.profiles.provider import Provider
 from quotalab.quota import Selection
 from quotalab.sandbox.facts import Answer, Facts, not_allowed
+from quotalab.sandbox.faults import Faults
 from quotalab.sandbox.http import Request, Response, html, redirect
 from quotalab.sandbox.limits import ProviderLimits
 from quotalab.sandbox.pages import (
@@ -55,6 +56,7 @@ class ConsentEndpoints:
         recorder: Recorder,
         limits: ProviderLimits,
         entropy: Entropy,
+        planted: Faults | None,
         consents_as: str | None,
     ) -> None:
         self._provider = provider
@@ -65,6 +67,7 @@ class ConsentEndpoints:
         self._recorder = recorder
         self._limits = limits
         self._entropy = entropy
+        self._planted = planted
         self._consents_as = consents_as
         self._selections: dict[str, Selection] = {
             method: limits.select("authorize", method, known=True) for method in ("GET", "POST")
@@ -82,11 +85,15 @@ class ConsentEndpoints:
         selection = self._selections["POST" if request.method == "POST" else "GET"]
         decision = NOT_ASKED
 
-        def answer(response: Response, error: str | None = None, **more: str | None) -> Answer:
+        def answer(
+            response: Response, error: str | None = None, fault: str | None = None, **more: str | None
+        ) -> Answer:
             if selection.penalties and decision.keys:
                 self._limits.engine.observe(now_ns, selection, decision, response.status)
             known = facts._replace(**more)
-            return Answer(response, "authorize", "browser", client_id, person, error, known, decision)
+            return Answer(
+                response, "authorize", "browser", client_id, person, error, known, decision, fault=fault
+            )
 
         if request.method not in ("GET", "POST"):
             return answer(not_allowed("GET, POST"), "method_not_allowed")
@@ -98,6 +105,14 @@ class ConsentEndpoints:
         if person is None:
             page = sign_in_page(self._provider.title, f"{SIGN_IN}?{request.query}")
             return answer(html(200, page))
+
+        if self._planted is not None and request.method == "GET":
+            struck = self._planted.strike_authorization(request, person, now_ns)
+            if struck is not None:
+                code, fault = struck
+                failed = OAuth2Error(redirect_uri=grant.redirect_uri, error=code)
+                failed.state = asked.payload.state
+                return answer(self._error(failed), code, fault)
 
         def turn_away(why: str) -> Answer:
             refused = AccessDeniedError(why, redirect_uri=grant.redirect_uri)

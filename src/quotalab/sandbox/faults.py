@@ -25,6 +25,7 @@ from quotalab.sandbox.store import AccessToken, RefreshToken, Store
 __all__ = ["Draws", "Faults", "ProviderClock", "Strike"]
 
 _BODILESS = (204, 205, 304)
+_UNAVAILABLE = 503
 _WHOLE = 2**64
 _SECOND_NS = 1_000_000_000
 _MOMENTS = ("revoke_token", "withdraw_consent", "clock_skew")
@@ -261,7 +262,7 @@ class Faults:
         ]
         self._of_calls = {
             kind: [pair for pair in concerned if pair[0].kind in CALL_FAULTS and kind in pair[0].calls]
-            for kind in STRUCK_CALLS
+            for kind in (*STRUCK_CALLS, "authorize")
         }
         self._of_tokens = [pair for pair in concerned if pair[0].kind == "early_expiry"]
         due = [fault for fault in provider.faults if fault.kind in _MOMENTS]
@@ -305,6 +306,16 @@ class Faults:
     def strike_app(self, kind: str, request: Request, person: str | None, now_ns: int) -> Strike | None:
         """What strikes an app's call to the authorization server; it is about a token of the person's."""
         return self._strike(kind, request, person, None, now_ns, valid=True)
+
+    def strike_authorization(self, request: Request, person: str, now_ns: int) -> tuple[str, str] | None:
+        """The error with which a person is sent back to the app instead of being asked (RFC 6749, 4.1.2.1),
+        and the name of the fault that does it."""
+        strike = self._strike("authorize", request, person, None, now_ns, valid=True)
+        fault = (strike.early or strike.late) if strike is not None else None
+        if strike is None or fault is None:
+            return None
+        strike.touch(fault)
+        return "temporarily_unavailable" if fault.status == _UNAVAILABLE else "server_error", fault.name
 
     def _strike(
         self, kind: str, request: Request, person: str | None, route: str | None, now_ns: int, *, valid: bool

@@ -26,6 +26,10 @@ from quotalab.traffic import PlannedOperation, habit_of
 __all__ = ["Person", "PlannedPerson"]
 
 
+_PASSING = ("server_error", "temporarily_unavailable")
+"""Errors with which a provider sends people back that are no answer to them (RFC 6749, 4.1.2.1)."""
+
+
 class Left(StopUser):
     """A person has walked away: they gave the app no consent, and ask nothing more of it."""
 
@@ -93,7 +97,8 @@ class Person(User):
         except PageClosed:
             self._left = True
             raise Left from None
-        self._turned_away = "error" in dict(parse_qsl(urlsplit(callback).query))
+        error = dict(parse_qsl(urlsplit(callback).query)).get("error")
+        self._turned_away = error is not None and error not in _PASSING
         if habit.denies:
             with suppress(Exception):  # by which an app says that it was refused
                 self.deliver(callback)
