@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 from quotalab.clock import SeededEntropy
 from quotalab.sandbox.faults import Draws
 
+ROOT = Path(__file__).parents[2]
 START_NS = 1_767_571_200_000_000_000
 SECOND_NS = 10**9
 HOUR_NS = 3600 * SECOND_NS
@@ -702,3 +705,12 @@ def test_one_person_more_never_moves_another_from_the_struck_to_the_spared(open_
     hit = [Draws(SeededEntropy(1)).strikes(fault, person) for person in people]
     assert [Draws(SeededEntropy(1)).strikes(fault, person) for person in reversed(people)] == hit[::-1]
     assert 70 <= sum(hit) <= 130
+
+
+def test_faults_are_planted_by_the_lines_of_the_guides(open_world) -> None:
+    """Each `--set 'faults=...'` of the pages is a profile's key that can be read."""
+    pages = [ROOT / name for name in ("README.md", "docs/sandbox.md", "docs/faults.md")]
+    lines = [re.findall(r"--set '(faults=[^']+)'", page.read_text(encoding="utf-8")) for page in pages]
+    assert all(lines)
+    for line in (line for found in lines for line in found):
+        assert open_world(" ".join(line.split())).provider.faults
