@@ -228,7 +228,7 @@ class ResourceServer:
             endpoint.headers.add_to(response.headers, scene)
         fault = None
         if self._planted is not None:
-            response, error, retry_after_ns, fault = self._spoilt(
+            response, error, retry_after_ns, fault = self._planted.spoilt(
                 strike, scene, response, error, retry_after_ns
             )
         if selection.penalties:
@@ -321,7 +321,7 @@ class ResourceServer:
             self._renderer.add_headers(response.headers, scene)
         fault = None
         if self._planted is not None:
-            response, error, retry_after_ns, fault = self._spoilt(
+            response, error, retry_after_ns, fault = self._planted.spoilt(
                 strike, scene, response, error, retry_after_ns
             )
         if selection.penalties:
@@ -353,26 +353,6 @@ class ResourceServer:
             response, token, secret, state, None, route, None, error, 0, 0, NOT_ASKED,
             now_ns + strike.slow_ns, retry_after_ns, scene.request_id, strike.name,
         )  # fmt: skip
-
-    def _spoilt(
-        self,
-        strike: Strike | None,
-        scene: Scene,
-        response: Response,
-        error: str | None,
-        retry_after_ns: int | None,
-    ) -> tuple[Response, str | None, int | None, str | None]:
-        """What faults make of an answer, its error and its promise; with the names of those that did."""
-        names: list[str] = []
-        if strike is not None:
-            refusal = None
-            if scene.decision.limit is not None:
-                refusal = self._renderer.form(scene.decision.limit), scene.decision.wait_ns
-            response, error, retry_after_ns = strike.answer_late(response, error, retry_after_ns, refusal)
-            names = strike.names
-        if scene.tells_skew and self._planted is not None:
-            names = list(dict.fromkeys([*names, *self._planted.clock.names(scene.at_ns)]))
-        return response, error, retry_after_ns, " ".join(names) or None
 
     def _selection(
         self, method: str, route: Route | None, known: bool, with_object: bool, with_tenant: bool

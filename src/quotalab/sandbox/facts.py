@@ -35,6 +35,10 @@ class Answer(NamedTuple):
     request_id: str | None = None
     token: str | None = None
     """Mark of the token that a call is about."""
+    fault: str | None = None
+    """Names of the planted faults that touched it."""
+    slow_ns: int = 0
+    """How much longer the answer takes."""
 
 
 class Facts:
