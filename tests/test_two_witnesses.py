@@ -8,6 +8,7 @@ so that a short run reaches every limit.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import random
@@ -606,6 +607,65 @@ def test_they_agree_on_a_number_that_follows_the_people(tmp_path: Path) -> None:
     assert frames.provider.limits[0].limit == 32
     assert disagreements(frames) == []
     assert frames.calls["remaining:app_hour"].dropna().to_list() == list(range(31, -9, -1))
+
+
+def test_they_agree_on_what_an_app_asks_behind_peoples_backs(tmp_path: Path) -> None:
+    """Tokens asked for, revoked and introspected under limits of their own, with faults before and after the
+    work; whatever a fault answers was asked of no limit, and what one spoils was."""
+    faults: list[dict[str, Any]] = [
+        {"kind": "error", "share": 0.2, "retry_after": "5s"},
+        {"kind": "drop", "share": 0.2, "when": "after"},
+        {"kind": "truncate", "share": 0.2},
+        {"kind": "retry_after", "share": 0.5, "as": "http_date", "to": "1d"},
+    ]
+    kinds = ("token", "revoke", "introspect")
+    provider = bundled(
+        "temporary-production",
+        limits={
+            "calls": {"kind": "rolling_window", "limit": 90, "period": "1h", "source": SOURCE},
+            **{
+                kind: {
+                    "kind": "rolling_window",
+                    "limit": 5,
+                    "period": "1m",
+                    "key": ["person"],
+                    "source": SOURCE,
+                }
+                | {"match": {"kinds": [kind]}}
+                for kind in kinds
+            },
+            "strikes": {
+                "kind": "penalty",
+                "statuses": [429, 503],
+                "threshold": 14,
+                "window": "2m",
+                "block": "1m",
+            }
+            | {"match": {"kinds": [*kinds]}, "key": ["ip"], "source": SOURCE},
+        },
+        faults=[{**fault, "calls": [*kinds]} for fault in faults],
+    )
+    traffic = Traffic(provider, tmp_path / "run", 1)
+    access = traffic._access
+    auth = httpx.BasicAuth(access.client_id, access.client_secret)
+    with httpx.Client(transport=traffic._transport, base_url=traffic.sandbox.issuer, auth=auth) as http:
+        for _ in range(300):
+            with contextlib.suppress(httpx.RemoteProtocolError):
+                traffic.renew(traffic.random.choice(PEOPLE))
+            held = [secret for kept in traffic._tokens.values() for secret in kept[:2]]
+            for path in ("revoke", "introspect"):
+                token = traffic.random.choice([*held, "unknown"])
+                with contextlib.suppress(httpx.RemoteProtocolError):
+                    http.post(f"/oauth/{path}", data={"token": str(token)})
+            traffic.clock.jump(traffic.random.randrange(5 * SECOND_NS))
+    frames = traffic.finish()
+    assert disagreements(frames) == []
+    assert refused_by(frames).keys() == {"token", "revoke", "introspect", "strikes"}
+    struck = frames.calls[frames.calls["fault"].notna()]
+    assert set(struck["kind"]) == set(kinds)
+    assert {name for names in struck["fault"] for name in names.split()} == {
+        "error-1", "drop-2", "truncate-3", "retry_after-4",
+    }  # fmt: skip
 
 
 def test_a_decision_changed_after_the_fact_is_found(tmp_path: Path) -> None:

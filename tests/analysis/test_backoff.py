@@ -132,7 +132,7 @@ def test_the_wait_counts_from_the_answer_to_the_sending(ask):
     assert (judgement.verdict, judgement.metric) == ("WARN", 0.5)
     assert judgement.findings[0].message == (
         "Call 0 was answered 503 at Mon 5 Jan 00:00:00.000 and was repeated 500 ms later (call 1); at least 1 s "
-        "are wanted."
+        "are wanted. Linked by operation."
     )
 
 

@@ -6,7 +6,7 @@ from quotalab.frames import load
 from quotalab.frames.testing import LedgerBuilder
 from quotalab.rules import HEADINGS
 
-FAMILIES = {"quota": "QL1", "backoff": "QL2", "tokens": "QL3", "operations": "QL5"}
+FAMILIES = {"quota": "QL1", "backoff": "QL2", "tokens": "QL3", "authorization": "QL4", "operations": "QL5"}
 
 
 def test_every_page_has_all_headings_in_order_and_text_below_each(rules):
@@ -38,7 +38,43 @@ def test_the_bundled_rules_are_these(rules):
         "QL109": "ignored-limit-headers",
         "QL201": "retry-before-retry-after",
         "QL202": "retry-too-fast",
+        "QL203": "retry-without-jitter",
+        "QL204": "unbounded-retries",
+        "QL205": "retry-of-permanent-error",
+        "QL206": "unsafe-retry",
+        "QL207": "retry-storm",
+        "QL208": "gave-up-early",
+        "QL209": "slow-recovery",
+        "QL210": "wait-cut-short",
+        "QL211": "retry-after-misread",
+        "QL212": "backoff-without-growth",
         "QL301": "expired-token-reused",
+        "QL302": "refresh-stampede",
+        "QL303": "refresh-token-reused",
+        "QL304": "ignored-invalid-grant",
+        "QL305": "revoked-token-reused",
+        "QL306": "token-per-call",
+        "QL307": "refresh-too-early",
+        "QL308": "refresh-after-rejection-only",
+        "QL309": "token-in-url",
+        "QL310": "token-not-revoked",
+        "QL401": "missing-pkce",
+        "QL402": "plain-pkce",
+        "QL403": "reused-challenge",
+        "QL404": "weak-state",
+        "QL405": "redirect-mismatch",
+        "QL406": "over-scoped",
+        "QL407": "restricted-scope",
+        "QL408": "unknown-scope",
+        "QL409": "missing-scope",
+        "QL410": "partial-consent-ignored",
+        "QL411": "denied-consent-mishandled",
+        "QL412": "code-reused",
+        "QL413": "deprecated-grant",
+        "QL414": "client-secret-exposed",
+        "QL415": "forged-callback-accepted",
+        "QL416": "wrong-issuer-accepted",
+        "QL417": "injected-code-accepted",
         "QL501": "failed-operations",
         "QL502": "long-waits",
     }

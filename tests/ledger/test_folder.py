@@ -6,10 +6,14 @@ import dataclasses
 import hashlib
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from quotalab.errors import RunFolderError
-from quotalab.ledger import RunDescription, RunFolder
+from quotalab.frames.testing import LedgerBuilder
+from quotalab.ledger import OAuthFacts, RunDescription, RunFolder, read_ledger
+from quotalab.ledger.reader import compact
 
 DESCRIPTION = RunDescription(
     scenario="calendar",
@@ -140,3 +144,30 @@ def test_bytes_that_are_no_text_are_told(tmp_path):
     (tmp_path / "run.json").write_bytes(b"\xff")
     with pytest.raises(RunFolderError, match=r"run\.json: cannot be read: "):
         RunFolder(tmp_path).description()
+
+
+def test_a_ledger_from_before_a_column_was_added_is_read(tmp_path):
+    """What was not recorded then is not known: null, and all else as it was."""
+    builder = LedgerBuilder()
+    builder.call(1, kind="token", token=None, oauth=OAuthFacts("refresh_token", client_auth="basic"))
+    builder.call(2)
+    folder = builder.write(tmp_path / "new")
+    tables = read_ledger(folder)
+    compact(folder, tables)
+    path = folder / "calls.parquet"
+    calls = pq.read_table(path)
+    kept = calls.schema.field("oauth").type
+    added = ("code_challenge", "state_length", "client_auth")
+    old = pa.struct([field for field in kept if field.name not in added])
+    rows = [
+        row and {name: value for name, value in row.items() if name not in added}
+        for row in calls.column("oauth").to_pylist()
+    ]
+    place = calls.schema.get_field_index("oauth")
+    calls = calls.set_column(place, "oauth", pa.array(rows, old)).drop_columns(["token_at"])
+    pq.write_table(calls, path)
+    again = read_ledger(folder).calls
+    assert again.schema == tables.calls.schema
+    assert again.column("token_at").to_pylist() == [None, None]
+    facts = again.column("oauth").to_pylist()
+    assert (facts[0]["grant_type"], facts[0]["client_auth"], facts[1]) == ("refresh_token", None, None)

@@ -74,6 +74,8 @@ def test_faults_are_planted_from_the_command_line() -> None:
         ({"kind": "revoke_token", "at": "6h", "people": 3}, {"from_ns": 6 * HOUR_NS, "people": 3}),
         ({"kind": "withdraw_consent", "at": "6h", "share": 0.1}, {"from_ns": 6 * HOUR_NS, "share": 0.1}),
         ({"kind": "spurious_401", "routes": ["read_event"]}, {"routes": ("read_event",)}),
+        ({"kind": "error", "calls": ["authorize"]}, {"calls": ("authorize",)}),
+        ({"kind": "slow", "by": "1s", "calls": ["token", "api"]}, {"calls": ("token", "api")}),
         ({"kind": "truncate", "share": 0}, {"share": 0.0}),
         ({"kind": "forged_state", "share": 0.5}, {"share": 0.5}),
     ],
@@ -108,6 +110,23 @@ def test_each_kind_has_keys_of_its_own(keys: dict[str, Any], read: dict[str, Any
         ({"kind": "revoke_token", "at": "1h", "until": "2h"}, "faults[0].until: is not a key"),
         ({"kind": "early_expiry", "to": 2}, "faults[0].to: must be a number from 0 to 1"),
         ({"kind": "early_expiry", "routes": ["read_event"]}, "faults[0].routes: is not a key"),
+        ({"kind": "spurious_401", "calls": ["token"]}, "faults[0].calls: is not a key"),
+        (
+            {"kind": "error", "calls": ["metadata"]},
+            "faults[0].calls: must be a list of 'api', 'token', 'revoke', 'introspect', 'authorize', not",
+        ),
+        (
+            {"kind": "drop", "calls": ["authorize"]},
+            "faults[0].calls: must be a list of 'api', 'token', 'revoke'",
+        ),
+        (
+            {"kind": "drop", "calls": []},
+            "faults[0].calls: must name at least one of api, token, revoke, introspect",
+        ),
+        (
+            {"kind": "drop", "calls": ["api", "token"], "routes": ["read_event"]},
+            "faults[0].calls: other than 'api' have no routes",
+        ),
         ({"kind": "retry_after"}, "faults[0].as: or 'to' must be given"),
         ({"kind": "drop", "when": "during"}, "faults[0].when: must be one of 'before', 'after'"),
         ({"kind": "truncate", "worked": True}, "faults[0].worked: is not a key"),

@@ -262,9 +262,9 @@ WRONG = [
     ),
     (
         "rolling_window",
-        {"match": {"kinds": ["revoke"]}},
+        {"match": {"kinds": ["metadata"]}},
         "match.kinds",
-        "must be a list of 'api', 'token', 'author",
+        "must be a list of 'api', 'token', 'authorize', 'revoke', 'introspect'",
     ),
     (
         "rolling_window",
@@ -446,6 +446,12 @@ WRONG = [
         {"of": "ip", "match": {"kinds": ["authorize"]}},
         "match",
         "of kind 'authorize' alone needs of = 'person' and key = ['app']",
+    ),
+    (
+        "cardinality",
+        {"match": {"kinds": ["api", "introspect"]}},
+        "match",
+        "of a cardinality may name the kinds api, token and authorize only",
     ),
     ("penalty", {"statuses": None}, "statuses", "is missing; it must be a value"),
     ("penalty", {"statuses": []}, "statuses", "must be a list of HTTP statuses from 100 to 599, not []"),

@@ -225,3 +225,13 @@ def test_no_link_header_breaks_the_reader(link: str) -> None:
     """There is a target or there is none."""
     target = Answer(httpx.Response(200, headers={"Link": link})).next_link()
     assert target is None or isinstance(target, str)
+
+
+def test_retry_after_may_be_a_date_where_seconds_are_documented():
+    """RFC 9110 has both forms of that header, whichever one a provider's page speaks of; not of others."""
+    date = "Mon, 05 Jan 2026 00:01:00 GMT"
+    known = [WaitHeader("Retry-After", "seconds")]
+    assert promised_ns({"Retry-After": date}, known, 1_767_571_200 * S) == 60 * S
+    known = [WaitHeader("retry-after", "http_date")]
+    assert promised_ns({"retry-after": "60"}, known, 1_767_571_200 * S) == 60 * S
+    assert promised_ns({"Wait": date}, [WaitHeader("Wait", "seconds")], 1_767_571_200 * S) is None

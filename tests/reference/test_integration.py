@@ -285,3 +285,113 @@ def test_a_second_401_stands_however_fresh_the_token(world) -> None:
     with pytest.raises(ProviderError, match="401"):
         w.app.event("p00001", "1", FOREVER)
     assert len(asked) == 2
+
+
+def test_whoever_disconnects_has_their_tokens_revoked_and_deleted(world) -> None:
+    """One call to the revocation endpoint, with the refresh token, which takes the access token along."""
+    w = world()
+    w.connect()
+    w.app.disconnect("p00001")
+    assert not w.app.is_connected("p00001")
+    w.app.disconnect("p00001")  # nothing is left to give back
+    assert statuses(w) == [("token", 200), ("revoke", 200)]
+    assert w.tables().events.column("what").to_pylist()[-1] == "token-revoked"
+
+
+def test_where_there_is_no_revocation_endpoint_tokens_are_deleted_all_the_same(world) -> None:
+    """Nobody is asked."""
+    w = world(provider={"oauth": {"revocation": False}})
+    w.connect()
+    w.app.disconnect("p00001")
+    assert not w.app.is_connected("p00001")
+    assert statuses(w) == [("token", 200)]
+
+
+def test_a_callback_that_names_no_issuer_is_refused_where_every_one_does(world) -> None:
+    """RFC 9207, 2.4; where the provider is not known to name itself, such a callback is as good as before."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    def without_issuer(w) -> str:
+        browser = Browser(w.transport, "p00001", w.sandbox.password_of("p00001"))
+        parts = urlsplit(browser.visit(w.app.connect("p00001"), "https://app.test/oauth/callback"))
+        kept = [pair for pair in parts.query.split("&") if not pair.startswith("iss=")]
+        return urlunsplit(parts._replace(query="&".join(kept)))
+
+    w = world()
+    callback = without_issuer(w)
+    with pytest.raises(ConsentRefused, match="does not say who it comes from"):
+        w.app.connected(callback)
+    assert not w.app.is_connected("p00001")
+    from dataclasses import replace
+
+    w.app._authorizer._access = replace(w.app._authorizer._access, names_issuer=False)
+    w.app.connected(without_issuer(w))
+    assert w.app.is_connected("p00001")
+
+
+AT_RENEWAL = {"calls": ["token"], "from": "54m", "until": "56m"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "renewals", "waited_s"),
+    [
+        # At 55 min: after 1, 2 and 4 s; the fourth attempt is the last.
+        ({"kind": "error", "until": "55m 6s"}, [503, 503, 503, 200], 7),
+        ({"kind": "error", "until": "55m 6s", "retry_after": "10s"}, [503, 200], 10),
+        ({"kind": "drop", "until": "55m 1s"}, [0, 200], 1),
+        ({"kind": "truncate", "until": "55m 1s"}, [200, 200], 1),
+        ({"kind": "not_json", "until": "55m 1s"}, [200, 200], 1),
+    ],
+    ids=["error", "retry-after", "drop", "truncate", "not-json"],
+)
+def test_a_renewal_that_fails_is_asked_for_again(world, fault, renewals, waited_s) -> None:
+    """By the policy, within the deadline; the person gets their event and is asked nothing."""
+    planted = {"faults": [{**AT_RENEWAL, **fault}]}
+    w = world(
+        "polite", "oauth.refresh_rotation=none", provider=planted, retry={"jitter": "none", "base": "1s"}
+    )
+    w.connect()
+    w.clock.jump(55 * 60 * S)
+    before_s = w.now_s()
+    assert w.app.event("p00001", "1", FOREVER).data["id"] == "1"
+    assert w.now_s() - before_s == waited_s
+    assert statuses(w) == [("token", 200), *[("token", status) for status in renewals], ("api", 200)]
+
+
+def test_a_renewal_is_given_up_at_the_deadline_and_tried_again_with_the_next_operation(world) -> None:
+    """The grant is kept meanwhile: an outage is no reason to send the person away."""
+    w = world(provider={"faults": [{"kind": "error", **AT_RENEWAL}]}, retry={"jitter": "none", "base": "1s"})
+    w.connect()
+    w.clock.jump(55 * 60 * S)
+    with pytest.raises(ProviderError, match="503"):
+        w.app.event("p00001", "1", Patience(w.clock.now_ns() + 3 * S))
+    assert w.app.is_connected("p00001")
+    w.clock.jump(60 * S)
+    assert w.app.event("p00001", "1", FOREVER).data["id"] == "1"
+
+
+def test_a_lost_answer_of_a_single_use_refresh_token_ends_the_grant_and_no_more(world) -> None:
+    """Rotated away, and its successor never heard of: invalid_grant, and the person is to connect again."""
+    drop = {"kind": "drop", "when": "after", **AT_RENEWAL, "until": "55m 1s"}
+    w = world("polite", "oauth.refresh_rotation=single_use", provider={"faults": [drop]})
+    w.connect()
+    w.clock.jump(55 * 60 * S)
+    with pytest.raises(NotConnected):
+        w.app.event("p00001", "1", FOREVER)
+    assert not w.app.is_connected("p00001")
+    w.connect()
+    assert w.app.event("p00001", "1", FOREVER).data["id"] == "1"
+
+
+def test_a_client_that_is_refused_does_not_ask_again(world) -> None:
+    """invalid_client is nobody's bad day: one attempt, and the error is told."""
+    from dataclasses import replace
+
+    w = world()
+    w.connect()
+    w.clock.jump(55 * 60 * S)
+    w.app._authorizer._access = replace(w.app._authorizer._access, client_secret="wrong")
+    w.app._authorizer._basic = "Basic YXBwLTE6d3Jvbmc="
+    with pytest.raises(ProviderError, match="401 invalid_client"):
+        w.app.event("p00001", "1", FOREVER)
+    assert statuses(w) == [("token", 200), ("token", 401)]

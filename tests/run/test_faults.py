@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from quotalab.ledger import canonical_rows, read_ledger
@@ -21,7 +22,13 @@ EXAMPLES: list[dict[str, Any]] = [
     for block in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     for fault in tomllib.loads(block).get("faults", ())
 ]
-QUICK = ("error", "drop")
+QUICK = ("error", "drop-api")
+
+
+def named(fault: dict[str, Any]) -> str:
+    """What an example is called here: by its kind, and by the kinds of call where others than the API's."""
+    of_calls = sum(other["kind"] == fault["kind"] for other in EXAMPLES) > 1
+    return f"{fault['kind']}-{'-'.join(fault.get('calls', ['api']))}" if of_calls else fault["kind"]
 
 
 def inline(*faults: dict[str, Any]) -> str:
@@ -60,7 +67,7 @@ def failed(ended: Any) -> Counter[str]:
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(one, id=one["kind"], marks=() if one["kind"] in QUICK else pytest.mark.full)
+        pytest.param(one, id=named(one), marks=() if named(one) in QUICK else pytest.mark.full)
         for one in EXAMPLES
     ],
 )
@@ -100,7 +107,7 @@ def test_an_outage_is_survived_by_an_app_that_waits(run_once) -> None:
 
 def test_lost_answers_are_asked_for_again_where_that_is_safe(run_once) -> None:
     """Dropped after the work: reads come again; what creates is not made twice, and fails with our own error."""
-    ended = run(run_once, faults=(next(one for one in EXAMPLES if one["kind"] == "drop"),))
+    ended = run(run_once, faults=(next(one for one in EXAMPLES if named(one) == "drop-api"),))
     assert {call["status"] for call in calls(ended) if call["fault"]} == {0}
     for error in failed(ended):
         assert error.startswith("ProviderError: the provider gave no answer"), error
@@ -114,6 +121,34 @@ def test_no_exception_of_a_library_reaches_a_person(run_once, kind: str) -> None
     errors = failed(ended)
     assert all(error.startswith(("ProviderError:", "NotConnected:")) for error in errors), errors
     assert sum(errors.values()) < 0.05 * read_ledger(ended.folder).operations.num_rows
+
+
+@pytest.mark.full
+def test_a_token_endpoint_on_its_worst_day_sends_nobody_away_for_good(run_once) -> None:
+    """Out of order for two hours, then every other answer cut, then slow, and people sent back: they connect
+    again, and an hour after its end nothing fails any more."""
+    faults = (
+        {"kind": "error", "calls": ["token"], "from": "3h", "until": "5h", "retry_after": "30s"},
+        {"kind": "truncate", "calls": ["token"], "from": "5h", "until": "8h", "share": 0.5},
+        {"kind": "slow", "calls": ["token"], "from": "8h", "until": "10h", "by": "40s", "share": 0.5},
+        {"kind": "error", "calls": ["authorize"], "from": "5h", "until": "9h", "share": 0.5},
+    )
+    ended = run(run_once, faults=faults, span="24h")
+    told = read_ledger(ended.folder).calls.select(["kind", "fault", "at"]).to_pylist()
+    assert {(call["kind"], call["fault"]) for call in told if call["fault"]} == {
+        ("token", "error-1"),
+        ("token", "truncate-2"),
+        ("token", "slow-3"),
+        ("authorize", "error-4"),
+    }
+    errors = failed(ended)
+    assert all(
+        error.startswith(("ProviderError:", "NotConnected:", "ConsentRefused:")) for error in errors
+    ), errors
+    operations = read_ledger(ended.folder).operations.to_pandas()
+    late = operations[operations["planned"] >= pd.Timestamp("2026-01-05T11:00Z")]
+    assert len(late) > 500
+    assert set(late["error"].dropna()) <= {"the budget has no call left before the deadline"}
 
 
 def test_memory_and_sockets_meet_the_same_faults(run_once) -> None:
@@ -139,7 +174,7 @@ def test_all_faults_at_once_are_no_contradiction(run_once) -> None:
     """Whatever comes together: the judges agree with every decision."""
     run(run_once, faults=tuple(EXAMPLES))
     run(run_once, "overload", "--users", "10", faults=tuple(EXAMPLES))
-    run(run_once, "--provider", "github", faults=tuple(EXAMPLES[:8]))
+    run(run_once, "--provider", "github", faults=tuple(one for one in EXAMPLES if one["kind"] in CALL_FAULTS))
 
 
 @pytest.mark.full

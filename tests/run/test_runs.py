@@ -319,13 +319,17 @@ def test_a_locustfile_runs_under_plain_locust(tmp_path: Path, call) -> None:
 def test_another_app_is_plugged_in(tmp_path: Path, call) -> None:
     """`[tool.quotalab.app] build` and `env`: a stranger's integration on httpx alone, driven and judged."""
     (tmp_path / "pyproject.toml").write_text(
-        "[tool.quotalab.app]\nbuild = 'mine:build'\nenv = { MINE_API = '{api_base}', MINE_ID = '{client_id}' }\n"
+        "[tool.quotalab.app]\nbuild = 'mine:build'\n"
+        "env = { MINE_API = '{api_base}', MINE_ID = '{client_id}', MINE_REVOKE = '{revocation_endpoint}', "
+        "MINE_ASK = '{introspection_endpoint}' }\n"
     )
     (tmp_path / "mine.py").write_text(
         "import os, time, httpx\n"
         "class Mine:\n"
         "    def __init__(self, access):\n"
         "        assert os.environ['MINE_API'] == access.api_base\n"
+        "        assert os.environ['MINE_REVOKE'] == access.revocation_endpoint\n"
+        "        assert os.environ['MINE_ASK'] == (access.introspection_endpoint or '')\n"
         "        self.http = httpx.Client(transport=access.transport, base_url=access.api_base)\n"
         "    def look(self):\n"
         "        time.sleep(60)\n"

@@ -82,6 +82,7 @@ def test_the_consent_page_says_who_asks_and_for_what(world):
         assert words in page.text
     assert page.headers["cache-control"] == "no-store"
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    assert page.headers["x-frame-options"] == "DENY"
 
 
 def test_what_comes_from_outside_is_escaped_in_pages(world):

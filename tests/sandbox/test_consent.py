@@ -303,6 +303,18 @@ def test_a_form_that_another_site_sends_is_refused(faced, site, path):
     assert "set-cookie" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("https://evil.test", 403), ("http://[", 403), ("", 403), ("https://provider.test", 303), ("null", 303)],
+)
+def test_so_is_one_of_which_an_older_browser_tells_the_origin(faced, origin, status):
+    """Only of another host; `null` is what our own pages send, which have no referrer."""
+    form = {"username": "p00001", "password": faced.sandbox.password_of("p00001")}
+    answer = faced.http.post(f"/oauth/login?{faced.query()}", data=form, headers={"Origin": origin})
+    assert answer.status_code == status
+    assert ("set-cookie" in answer.headers) is (status == 303)
+
+
 def test_grants_that_have_ended_are_forgotten(open_world):
     """A person who connects again and again for years leaves no more behind than what lives."""
     world = open_world("limits.hourly.limit=1000000", "oauth.refresh_token_lifetime=1d")

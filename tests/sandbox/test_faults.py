@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 from quotalab.clock import SeededEntropy
 from quotalab.sandbox.faults import Draws
 
+ROOT = Path(__file__).parents[2]
 START_NS = 1_767_571_200_000_000_000
 SECOND_NS = 10**9
 HOUR_NS = 3600 * SECOND_NS
@@ -226,6 +229,180 @@ def test_who_has_less_patience_than_a_slow_answer_needs_times_out(open_world) ->
     assert (row["status"], row["answered"]) == (200, 20 * SECOND_NS)
 
 
+# ---- at the token endpoint
+
+AT_TOKEN = {"calls": ["token"], "from": "1m", "until": "2m"}
+SINGLE_USE = ("oauth.refresh_rotation=single_use",)
+
+
+def token_rows(tables: Any) -> list[dict[str, Any]]:
+    """The calls to the token endpoint, but for the first, which came before the fault."""
+    return [row for row in tables.calls.to_pylist() if row["kind"] == "token"][1:]
+
+
+def later(open_world: Any, *faults: dict[str, Any], **more: Any) -> tuple[Any, dict[str, Any]]:
+    """A world in which p00001 has connected, at the instant at which the faults begin."""
+    world = plant(open_world, *faults, **more)
+    given = world.connect()
+    world.clock.jump(60 * SECOND_NS)
+    return world, given
+
+
+def test_an_outage_of_the_token_endpoint_spends_nothing(open_world, face) -> None:
+    """503 with Retry-After; the refresh token, for a single use here, is good afterwards; the API is well."""
+    fault = {"kind": "error", "retry_after": "30s", **AT_TOKEN}
+    world, given = later(open_world, fault, settings=SINGLE_USE, face=face)
+    answer = world.refresh(given["refresh_token"])
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert world.call(given["access_token"]).status_code == 200
+    world.clock.jump(60 * SECOND_NS)
+    assert world.refresh(given["refresh_token"]).status_code == 200
+    tables = world.tables()
+    first, second = token_rows(tables)
+    assert (first["status"], first["error"], first["fault"]) == (503, "server_error", "error-1")
+    assert (first["person"], first["client_id"], first["retry_after_ns"]) == (
+        "p00001",
+        "app-1",
+        30 * SECOND_NS,
+    )
+    assert first["oauth"]["issued_token"] is None
+    assert (second["status"], second["fault"]) == (200, None)
+    assert events(tables) == [(60 * SECOND_NS, "p00001", {"kind": "error", "name": "error-1"})]
+    assert [row["fault"] for row in api(tables)] == [None]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "error", "worked": True},
+        {"kind": "drop", "when": "after"},
+        {"kind": "truncate"},
+        {"kind": "not_json"},
+    ],
+    ids=lambda fault: fault["kind"],
+)
+def test_an_answer_with_tokens_is_lost_and_they_were_given_out(
+    open_world, face, fault: dict[str, Any]
+) -> None:
+    """The refresh token is spent: asked again, which is all that an app can do, it takes its family along."""
+    world, given = later(open_world, {**fault, **AT_TOKEN}, settings=SINGLE_USE, face=face)
+    try:
+        answer = world.refresh(given["refresh_token"])
+    except (httpx.RemoteProtocolError, BrokenPipeError):
+        pass
+    else:
+        assert "access_token" not in answer.text
+    world.clock.jump(60 * SECOND_NS)
+    assert world.refresh(given["refresh_token"]).json()["error"] == "invalid_grant"
+    assert world.call(given["access_token"]).status_code == 401
+    tables = world.tables()
+    lost_one, reuse = token_rows(tables)
+    assert (lost_one["fault"], reuse["fault"]) == (f"{fault['kind']}-1", None)
+    assert lost_one["oauth"]["issued_refresh_token"] is not None
+    assert [details["why"] for _, _, details in events(tables, "token-revoked")] == [
+        "refresh token used twice"
+    ]
+
+
+def test_a_connection_that_is_dropped_before_the_work_leaves_the_code_good(open_world, face) -> None:
+    """The app may ask again with the same code."""
+    world = plant(open_world, {"kind": "drop", "calls": ["token"], "until": "1s"}, face=face)
+    code = world.authorize()["code"]
+    with pytest.raises(lost(face)):
+        world.redeem(code)
+    world.clock.jump(SECOND_NS)
+    assert world.redeem(code).status_code == 200
+    rows = [row for row in world.tables().calls.to_pylist() if row["kind"] == "token"]
+    assert [(row["status"], row["fault"]) for row in rows] == [(0, "drop-1"), (200, None)]
+
+
+def test_a_slow_token_endpoint_outlasts_a_client(open_world) -> None:
+    """httpx gives up after 5 s; the tokens were given out, and answered after 20 s."""
+    world, given = later(open_world, {"kind": "slow", "by": "20s", **AT_TOKEN})
+    form = {"grant_type": "refresh_token", "refresh_token": given["refresh_token"]}
+    auth = (world.access.client_id, world.access.client_secret)
+    with pytest.raises(httpx.ReadTimeout):
+        world.http.post("/oauth/token", data=form, auth=auth, timeout=5)
+    assert world.clock.now_ns() == START_NS + 65 * SECOND_NS
+    row = [row for row in world.rows() if row["kind"] == "token"][1]
+    assert (row["at"], row["answered"], row["done"]) == (60 * SECOND_NS, 80 * SECOND_NS, 80 * SECOND_NS)
+    assert (row["status"], row["fault"]) == (200, "slow-1")
+
+
+def test_revocation_and_introspection_are_struck_where_they_are_named(open_world) -> None:
+    """Each by its kind, about the person whose token it is; what was not revoked lives on."""
+    world = plant(open_world, {"kind": "error", "status": 500, "calls": ["revoke", "introspect"]})
+    given = world.connect()
+    auth = (world.access.client_id, world.access.client_secret)
+    form = {"token": given["access_token"]}
+    statuses = [
+        world.http.post(f"/oauth/{path}", data=form, auth=auth).status_code
+        for path in ("revoke", "introspect")
+    ]
+    assert statuses == [500, 500]
+    assert world.call(given["access_token"]).status_code == 200
+    rows = world.tables().calls.to_pylist()
+    assert [
+        (row["kind"], row["person"], row["fault"]) for row in rows if row["kind"] in ("revoke", "introspect")
+    ] == [
+        ("revoke", "p00001", "error-1"),
+        ("introspect", "p00001", "error-1"),
+    ]
+    assert {row["fault"] for row in rows if row["kind"] in ("token", "api")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ({}, "temporarily_unavailable"),
+        ({"status": 500}, "server_error"),
+        ({"worked": True, "status": 502}, "server_error"),
+    ],
+)
+def test_people_are_sent_back_with_an_error_and_not_asked(open_world, face, keys, error: str) -> None:
+    """RFC 6749, 4.1.2.1, with state and issuer; later they are asked. Who shows a wrong URI gets its page."""
+    world = plant(open_world, {"kind": "error", "calls": ["authorize"], "until": "1m", **keys}, face=face)
+    back = world.authorize()
+    assert back == {"error": error, "state": world.state, "iss": "https://provider.test"}
+    wrong = world.http.get(
+        f"/oauth/authorize?{world.query(redirect_uri='https://evil.test/')}", headers=world.signed_in()
+    )
+    assert (wrong.status_code, "location" in wrong.headers) == (400, False)
+    world.clock.jump(60 * SECOND_NS)
+    assert "code" in world.authorize()
+    tables = world.tables()
+    struck = [row for row in tables.calls.to_pylist() if row["fault"]]
+    assert [(row["kind"], row["status"], row["error"], row["fault"]) for row in struck] == [
+        ("authorize", 303, error, "error-1")
+    ]
+    assert events(tables) == [(0, "p00001", {"kind": "error", "name": "error-1"})]
+
+
+def test_a_refused_token_request_is_told_wrongly_too(open_world) -> None:
+    """A limit of token requests, a Retry-After of 30 days, a clock that is wrong: the call bears both marks."""
+    limits = {
+        "hourly": {"kind": "rolling_window", "limit": 100, "period": "1h", "source": OURS},
+        "tokens": {
+            "kind": "rolling_window",
+            "limit": 1,
+            "period": "1h",
+            "match": {"kinds": ["token"]},
+            "source": OURS,
+        },
+    }
+    faults = (
+        {"kind": "retry_after", "as": "http_date", "to": "30d", "calls": ["token"]},
+        {"kind": "clock_skew", "by": "90s"},
+    )
+    world = plant(open_world, *faults, limits=limits, settings=("refusal.retry_after=http_date",))
+    given = world.connect()
+    said = world.refresh(given["refresh_token"]).headers["Retry-After"]
+    assert said == formatdate(START_NS // SECOND_NS + 30 * 86_400 + 90, usegmt=True)
+    (row,) = token_rows(world.tables())
+    assert (row["limit"], row["retry_after_ns"]) == ("tokens", 30 * 86_400 * SECOND_NS)
+    assert row["fault"] == "retry_after-1 clock_skew-2"
+
+
 # ---- told wrongly about limits
 
 
@@ -320,16 +497,15 @@ def test_access_tokens_are_revoked_at_a_moment_and_can_be_renewed(open_world, fa
         ("valid", None),
     ]
     assert events(tables) == [(HOUR_NS // 2, "p00001", {"kind": "revoke_token", "name": "leak"})]
-    assert events(tables, "token-revoked") == [
-        (HOUR_NS // 2, "p00001", {"client": world.access.client_id, "why": "leak"})
-    ]
+    revoked = {"client": world.access.client_id, "why": "leak", "token": api(tables)[0]["token"]}
+    assert events(tables, "token-revoked") == [(HOUR_NS // 2, "p00001", revoked)]
 
 
 def test_withdrawn_consent_takes_every_token_with_it(open_world, face) -> None:
     """The access token is revoked, the refresh token is invalid_grant, and both calls bear the mark."""
     world = plant(open_world, {"kind": "withdraw_consent", "at": "10m"}, face=face)
     given = world.connect()
-    world.clock.jump(HOUR_NS // 6)
+    world.clock.jump(HOUR_NS // 6 + SECOND_NS)  # written down under its own instant
     assert world.call(given["access_token"]).status_code == 401
     assert world.refresh(given["refresh_token"]).json()["error"] == "invalid_grant"
     again = world.connect()
@@ -339,6 +515,23 @@ def test_withdrawn_consent_takes_every_token_with_it(open_world, face) -> None:
     assert marked == [("api", "withdraw_consent-1"), ("token", "withdraw_consent-1")]
     assert events(tables, "consent-withdrawn") == [
         (HOUR_NS // 6, "p00001", {"client": world.access.client_id, "why": "withdraw_consent-1"})
+    ]
+    assert events(tables, "token-revoked") == events(tables, "consent-withdrawn")
+
+
+def test_withdrawn_consent_is_no_connection_any_more_and_its_code_is_good_for_nothing(open_world) -> None:
+    """As if the person had taken it back on the page: the list is empty, and who comes back late is refused."""
+    world = plant(open_world, {"kind": "withdraw_consent", "at": "10s"})
+    code = world.authorize()["code"]
+    world.clock.jump(10 * SECOND_NS)
+    assert world.redeem(code).json()["error"] == "invalid_grant"
+    assert "app-1" not in world.http.get("/oauth/connections", headers=world.signed_in()).text
+    tables = world.tables()
+    assert [row["fault"] for row in tables.calls.to_pylist() if row["kind"] == "token"] == [
+        "withdraw_consent-1"
+    ]
+    assert events(tables) == [
+        (10 * SECOND_NS, "p00001", {"kind": "withdraw_consent", "name": "withdraw_consent-1"})
     ]
 
 
@@ -512,3 +705,12 @@ def test_one_person_more_never_moves_another_from_the_struck_to_the_spared(open_
     hit = [Draws(SeededEntropy(1)).strikes(fault, person) for person in people]
     assert [Draws(SeededEntropy(1)).strikes(fault, person) for person in reversed(people)] == hit[::-1]
     assert 70 <= sum(hit) <= 130
+
+
+def test_faults_are_planted_by_the_lines_of_the_guides(open_world) -> None:
+    """Each `--set 'faults=...'` of the pages is a profile's key that can be read."""
+    pages = [ROOT / name for name in ("README.md", "docs/sandbox.md", "docs/faults.md")]
+    lines = [re.findall(r"--set '(faults=[^']+)'", page.read_text(encoding="utf-8")) for page in pages]
+    assert all(lines)
+    for line in (line for found in lines for line in found):
+        assert open_world(" ".join(line.split())).provider.faults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ NO_FACTS = dict.fromkeys(
     (
         *("grant_type", "response_type", "pkce_method", "state", "code", "refresh_token", "issued_token"),
         *("issued_refresh_token", "redirect_uri", "scopes_asked", "scopes_granted"),
+        *("code_challenge", "state_length", "client_auth"),
     )
 )
 
@@ -54,6 +56,7 @@ def test_every_column_of_a_small_scenario(open_world):
         "scopes_needed": None,
         "oauth": None,
         "token_state": None,
+        "token_at": None,
         "object": None,
         "objects": 0,
         "objects_asked": 0,
@@ -63,6 +66,8 @@ def test_every_column_of_a_small_scenario(open_world):
         "response_type": "code",
         "pkce_method": "S256",
         "state": mark(world.state),
+        "state_length": len(world.state),
+        "code_challenge": mark(dict(parse_qsl(world.query()))["code_challenge"]),
         "redirect_uri": CALLBACK,
         "scopes_asked": "events.read events.write",
     }
@@ -77,6 +82,7 @@ def test_every_column_of_a_small_scenario(open_world):
         "route": "list_events",
         "token": mark(tokens["access_token"]),
         "token_state": "valid",
+        "token_at": "header",
         "cost": 1,
         "tenant": "tenant-1",
         "keys": [("hourly", "app-1")],
@@ -98,6 +104,7 @@ def test_every_column_of_a_small_scenario(open_world):
             "oauth": {
                 **NO_FACTS,
                 "grant_type": "authorization_code",
+                "client_auth": "basic",
                 "code": mark(code),
                 "redirect_uri": CALLBACK,
                 "issued_token": mark(tokens["access_token"]),
@@ -124,6 +131,7 @@ def test_every_column_of_a_small_scenario(open_world):
             "oauth": {
                 **NO_FACTS,
                 "grant_type": "refresh_token",
+                "client_auth": "basic",
                 "refresh_token": mark(tokens["refresh_token"]),
                 "issued_token": mark(refreshed["access_token"]),
                 "issued_refresh_token": mark(refreshed["refresh_token"]),
@@ -288,3 +296,47 @@ def test_another_host_cannot_be_reached_in_memory(world):
         with pytest.raises(httpx.ConnectError, match=r"in memory only https://provider\.test can be reached"):
             world.http.get(address)
     assert world.rows() == []
+
+
+def test_where_a_call_carried_its_token(open_world):
+    """In a header or not at all; in the query, under whatever name, also where nobody looks for it there."""
+    world = open_world()
+    tokens = world.connect()
+    access, refresh = tokens["access_token"], tokens["refresh_token"]
+    world.call(access)
+    world.call(None)
+    world.call(None, f"/events?access_token={access}")
+    world.call(access, f"/events?x=1&t={access}")
+    world.call(access, f"/events?r={refresh}")
+    world.call(access, "/events?cursor=no-token-but-long-enough-to-be-one")
+    rows = [row["token_at"] for row in world.rows() if row["kind"] == "api"]
+    assert rows == ["header", None, "query", "query", "query", "header"]
+
+
+def test_how_the_client_sent_its_secret(open_world):
+    """Every way counts, also those that are refused; never the secret itself."""
+    world = open_world()
+    client, secret = world.access.client_id, world.access.client_secret
+    form = {"grant_type": "refresh_token", "refresh_token": "x"}
+    post, query = {**form, "client_id": client, "client_secret": secret}, {"client_secret": secret}
+    world.http.post("/oauth/token", data=form, auth=(client, secret))
+    world.http.post("/oauth/token", data=post)
+    world.http.post("/oauth/token", data=post, auth=(client, secret))
+    world.http.post("/oauth/token", data=form, params={"client_id": client, **query})
+    world.http.post("/oauth/token", data={**form, "client_id": client})
+    world.http.post("/oauth/revoke", data={"token": "x"}, auth=(client, secret))
+    world.http.get("/oauth/authorize", params=query)
+    rows = world.rows()
+    assert [row["oauth"]["client_auth"] for row in rows] == [
+        *("basic", "post", "basic post", "query", "none", "basic", "query"),
+    ]
+    assert secret not in str(rows)
+
+
+def test_a_challenge_without_a_method_is_seen(open_world):
+    """By its mark, and equal ones by equal marks; the length of the state beside its mark."""
+    world = open_world("oauth.pkce_methods=['S256', 'plain']")
+    world.authorize(code_challenge="v" * 43, code_challenge_method=None, state="short")
+    row = world.last()["oauth"]
+    assert (row["pkce_method"], row["state_length"]) == (None, 5)
+    assert row["code_challenge"] == world.sandbox._recorder.mark("v" * 43)

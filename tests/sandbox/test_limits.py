@@ -286,6 +286,27 @@ def test_the_token_endpoint_has_limits_too(open_world, face):
     assert rows[2]["oauth"]["issued_token"] is None
 
 
+@pytest.mark.parametrize("kind", ["revoke", "introspect"])
+def test_so_have_revocation_and_introspection(open_world, face, kind):
+    """Each by its own kind: the third in an hour is refused, and what it was about lives on."""
+    match = {"kinds": [kind]}
+    limits = {"app": ROOMY, "asked": limit("rolling_window", limit=2, period="1h", match=match)}
+    world = open_world(face=face, limits=limits)
+    given = world.connect()
+    auth = (world.access.client_id, world.access.client_secret)
+    forms = [{"token": "unknown"}, {"token": "unknown"}, {"token": given["access_token"]}]
+    statuses = [world.http.post(f"/oauth/{kind}", data=form, auth=auth).status_code for form in forms]
+    assert statuses == [200, 200, 429]
+    assert world.call(given["access_token"]).status_code == 200
+    rows = [row for row in world.rows() if row["kind"] == kind]
+    assert [(row["keys"], row["limit"], row["error"]) for row in rows] == [
+        ([("asked", "app-1")], None, None),
+        ([("asked", "app-1")], None, None),
+        ([("asked", "app-1")], "asked", "rate_limited"),
+    ]
+    assert rows[2]["retry_after_ns"] == 3600 * SECOND_NS
+
+
 def test_a_refused_token_request_spends_nothing(open_world):
     """Neither code nor refresh token is used up by a refusal."""
     world = open_world(

@@ -6,6 +6,7 @@ headers and bodies as documented, and what is malformed refused.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +21,18 @@ from quotalab.sandbox.openapi import PATH
 SECOND_NS = 10**9
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 LEFT_OUT = {
-    # What is valid by its form may be a code that nobody was given; OAuth answers 400 then (RFC 6749, 5.2).
+    # What is valid by its form may be a code that nobody was given, or a cursor that leads nowhere: OAuth (RFC
+    # 6749, 5.2) and most providers answer 400 then.
     "positive_data_acceptance": {"enabled": False},
-    # Providers answer 404, or what their dialect has in its place, where they have no route, not 405.
+    # Providers' APIs answer 404, or what their dialect has in its place, where they have no route, not 405.
     "unsupported_method": {"enabled": False},
-    # Over WSGI this check fails in its own code (4.32: an unknown argument 'max_redirects').
+    # Over WSGI this check fails in its own code (4.32: an unknown argument 'max_redirects'); what it asks is
+    # asked below.
     "ignored_auth": {"enabled": False},
 }
+LEFT_IN = [
+    {"include-path-regex": "^/(oauth|[.]well-known)/", "checks": {"unsupported_method": {"enabled": True}}}
+]
 
 
 def found_by_schemathesis(
@@ -51,6 +57,7 @@ def found_by_schemathesis(
             "cache": {"enabled": False},
             "generation": {"max-examples": examples, "deterministic": True, "database": "none"},
             "checks": LEFT_OUT,
+            "operations": LEFT_IN,
             **({"headers": {"Authorization": f"Bearer {token}"}} if token is not None else {}),
         }
     )
@@ -95,7 +102,30 @@ def test_schemathesis_finds_nothing(open_world, profile: str, step_ns: int, exam
 
 
 def test_schemathesis_finds_what_is_wrong(open_world) -> None:
-    """The same check on a sandbox that answers with a status which its document does not tell of."""
-    untold = {"401 Unauthorized": "418 Unauthorized"}
+    """The same checks on a sandbox with a status that its document does not tell of, and on an authorization
+    server that answers 404 for 405."""
+    untold = {"401 Unauthorized": "418 Unauthorized", "405 Method Not Allowed": "404 Not Found"}
     found, _ = found_by_schemathesis(open_world(), None, examples=1, step_ns=0, changed=untold)
     assert any("status_code_conformance" in line for line in found)
+    assert any("unsupported_method" in line and "/oauth/" in line for line in found)
+
+
+@pytest.mark.parametrize("profile", ["temporary-production", "github", "slack"])
+def test_nothing_that_needs_a_token_is_told_without_one(open_world, profile: str) -> None:
+    """Every operation that the document secures, without a token and with one that nobody was given."""
+    world = open_world(profile=profile)
+    world.connect()
+    document = world.http.get(PATH).json()
+    asked = 0
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if not any(operation.get("security", ())):
+                continue
+            for token in (None, "unknown"):
+                headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+                world.http.request(method, re.sub(r"\{\w+\}", "1", path), headers=headers)
+                asked += 1
+    rows = [row for row in world.rows() if row["kind"] == "api"]
+    assert len(rows) == asked >= 6
+    assert {row["token_state"] for row in rows} == {"none", "unknown"}
+    assert all(row["error"] and row["objects"] == 0 for row in rows)

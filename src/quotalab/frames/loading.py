@@ -19,7 +19,7 @@ retry_after_ns       Int64        ns, promised, counted from `at`; <NA>: nothing
 key:LIMIT            category     what the limit counted the call under; NaN: the limit was not asked
 charge:LIMIT         Int64        what was charged in the end; <NA>: nothing, as when a refusal is free
 remaining:LIMIT      Int64        what the sandbox said was left after the call; <NA>: not asked
-oauth:FIELD          category     the fields of the schema's `oauth` struct
+oauth:FIELD          category     the fields of the schema's `oauth` struct; numbers among them Int64
 ===================  ===========  ====================================================================
 
 A ledger may name limits that its profile does not have; `limit_names` holds the profile's, then those.
@@ -139,7 +139,8 @@ def _frames(
         elif column == "oauth":
             for i in range(array.type.num_fields):
                 part = array.field(i) if array.null_count == 0 else pa.compute.struct_field(array, i)
-                calls[f"oauth:{array.type.field(i).name}"] = _category(part)
+                is_text = pa.types.is_string(part.type)
+                calls[f"oauth:{array.type.field(i).name}"] = _category(part) if is_text else _nullable(part)
         else:
             calls[column] = _column(array, column, folder / "calls")
     return Frames(

@@ -160,6 +160,8 @@ class LedgerBuilder:
             row["token_state"] = "none" if not known else "valid" if asked else "expired"
         if row["kind"] == "api" and refused_by is None and row["error"] is None and not (asked and known):
             row["error"] = "unauthorized"
+        if row["kind"] == "api" and row["token"] is not None:
+            row.setdefault("token_at", "header")
         if asked:
             self._decide(row, known)
         return self._append(Call(**{**row, **columns}))

@@ -22,7 +22,10 @@ _ORDINALS = {
     "operations": (),
     "events": (),
 }
-_OAUTH_ORDINALS = ("state", "code", "refresh_token", "issued_token", "issued_refresh_token")
+_OAUTH_ORDINALS = (
+    *("state", "code_challenge", "code", "refresh_token", "issued_token", "issued_refresh_token"),
+)
+_OWN_SPACES = ("state", "code_challenge")
 _DROPPED = {"calls": ("request_headers", "response_headers"), "operations": (), "events": ()}
 _BATCH_ROWS = 8192
 
@@ -58,7 +61,7 @@ def canonical_rows(tables: LedgerTables) -> Iterator[str]:
         if oauth:
             for column in _OAUTH_ORDINALS:
                 if oauth[column] is not None:
-                    oauth[column] = ordinal("state" if column == "state" else "token", oauth[column])
+                    oauth[column] = ordinal(column if column in _OWN_SPACES else "token", oauth[column])
         yield json.dumps([table, row], sort_keys=True, separators=(",", ":"))
 
 

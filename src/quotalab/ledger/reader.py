@@ -15,6 +15,11 @@ from quotalab.ledger.schema import SCHEMAS
 __all__ = ["LedgerTables", "compact", "read_ledger"]
 
 
+_ADDED_COLUMNS = ("token_at",)
+_ADDED_OAUTH = ("code_challenge", "state_length", "client_auth")
+"""What the first ledgers had not: they are read as before."""
+
+
 @dataclass(frozen=True)
 class LedgerTables:
     """The three tables in order of `seq`, and whether a stream among them was cut off."""
@@ -85,6 +90,7 @@ def _read_parquet(path: Path) -> pa.Table:
 
 
 def _conform(table: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
+    table = _with_added(table, schema)
     missing = [name for name in schema.names if name not in table.schema.names]
     if missing:
         raise RunFolderError(
@@ -94,6 +100,27 @@ def _conform(table: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError) as error:
         raise RunFolderError(f"{path}: a column is of another type: {_first_line(error)}") from error
+
+
+def _with_added(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """With what an earlier version had not yet: columns, and fields of `oauth`, that nothing is known of."""
+    for name in _ADDED_COLUMNS:
+        if name in schema.names and name not in table.schema.names:
+            table = table.append_column(schema.field(name), pa.nulls(len(table), schema.field(name).type))
+    place = table.schema.get_field_index("oauth")
+    if place < 0 or "oauth" not in schema.names or not pa.types.is_struct(table.schema.field(place).type):
+        return table
+    wanted = schema.field("oauth").type
+    had = {part.name for part in table.schema.field(place).type}
+    added = [part.name for part in wanted if part.name not in had]
+    if not added or not set(added) <= set(_ADDED_OAUTH):
+        return table
+    array = table.column(place).combine_chunks()
+    parts = [
+        pa.nulls(len(array), part.type) if part.name in added else array.field(part.name) for part in wanted
+    ]
+    filled = pa.StructArray.from_arrays(parts, fields=list(wanted), mask=array.is_null())
+    return table.set_column(place, schema.field("oauth"), filled)
 
 
 def _read_stream(path: Path, schema: pa.Schema) -> tuple[list[pa.RecordBatch], bool]:

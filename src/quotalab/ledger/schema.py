@@ -29,6 +29,9 @@ OAUTH = pa.struct(
         ("redirect_uri", pa.string()),
         ("scopes_asked", pa.string()),  # as sent, space between
         ("scopes_granted", pa.string()),
+        ("code_challenge", pa.string()),  # keyed hash (RFC 7636, 4.3)
+        ("state_length", pa.int32()),  # characters
+        ("client_auth", pa.string()),  # every way in which the secret was sent: basic, post, query; or none
     ]
 )
 
@@ -71,6 +74,7 @@ CALLS = pa.schema(
         ("request_headers", pa.string()),  # redacted JSON
         ("response_headers", pa.string()),  # redacted JSON
         ("bytes", pa.int64()),  # of the answer's body
+        ("token_at", pa.string()),  # where a call to the API carried a token: header, or query
     ]
 )
 
@@ -122,6 +126,9 @@ class OAuthFacts(NamedTuple):
     redirect_uri: str | None = None
     scopes_asked: str | None = None
     scopes_granted: str | None = None
+    code_challenge: str | None = None
+    state_length: int | None = None
+    client_auth: str | None = None
 
 
 class Call(NamedTuple):
@@ -163,6 +170,7 @@ class Call(NamedTuple):
     request_headers: str
     response_headers: str
     bytes: int
+    token_at: str | None = None
 
 
 class Operation(NamedTuple):

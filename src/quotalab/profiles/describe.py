@@ -223,6 +223,8 @@ def _say_match(limit: Limit) -> str:
         return "consent (authorization requests)"
     if match.kinds == ("token",):
         return "tokens issued (token requests)"
+    if not {"revoke", "introspect"}.isdisjoint(match.kinds) and "api" not in match.kinds:
+        return f"{_listed(match.kinds)} requests"
     calls = {
         "known": "calls",
         "anonymous": "calls without a valid token",

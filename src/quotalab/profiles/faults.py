@@ -9,7 +9,7 @@ from typing import Any
 
 from quotalab.profiles.reading import Table
 
-__all__ = ["CALL_FAULTS", "PROBES", "Fault", "parse_faults"]
+__all__ = ["CALL_FAULTS", "PROBES", "STRUCK_CALLS", "Fault", "parse_faults"]
 
 CALL_FAULTS = (
     "spurious_401",
@@ -21,7 +21,11 @@ CALL_FAULTS = (
     "headers",
     "retry_after",
 )
-"""They strike single calls to the API."""
+"""They strike single calls."""
+STRUCK_CALLS = ("api", "token", "revoke", "introspect")
+"""The kinds of call that an app makes by itself, and that a fault can strike."""
+_AUTHORIZE = "authorize"
+"""``error`` can strike authorization requests too: the person is sent back with it."""
 PROBES = ("forged_state", "wrong_issuer", "injected_code")
 """They come with a consent: a callback that an attacker could have made, before the true one."""
 _GRANT_FAULTS = ("revoke_token", "withdraw_consent")
@@ -48,6 +52,8 @@ class Fault:
     """How many people it concerns, drawn from the seed; None: all."""
     routes: tuple[str, ...]
     """Which routes' calls it strikes; empty: all."""
+    calls: tuple[str, ...] = ("api",)
+    """Which kinds of call it strikes, of `STRUCK_CALLS`; of ``error`` also ``authorize``."""
     status: int = 503
     """Of ``error``."""
     retry_after_ns: int | None = None
@@ -105,10 +111,24 @@ def _fault(table: Table, number: int, routes: Collection[str]) -> Fault:
         share=1.0 if everybody else table.number("share", 1.0, most=1.0),
         people=None if everybody else table.whole("people", None, least=1),
         routes=table.texts("routes", (), allowed=tuple(routes)) if kind in CALL_FAULTS else (),
+        calls=_calls(table, kind),
         **_own(table, kind),
     )
+    if fault.routes and fault.calls != ("api",):
+        raise table.error("calls", "other than 'api' have no routes")
     table.done()
     return fault
+
+
+def _calls(table: Table, kind: str) -> tuple[str, ...]:
+    """An access token is shown to the API alone."""
+    if kind not in CALL_FAULTS or kind == "spurious_401":
+        return ("api",)
+    allowed = (*STRUCK_CALLS, _AUTHORIZE) if kind == "error" else STRUCK_CALLS
+    calls: tuple[str, ...] = table.texts("calls", ("api",), allowed=allowed)
+    if not calls:
+        raise table.error("calls", "must name at least one of " + ", ".join(allowed))
+    return calls
 
 
 def _span_ns(table: Table, kind: str) -> tuple[int, int | None]:

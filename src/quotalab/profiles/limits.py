@@ -43,7 +43,7 @@ KINDS = (
 METERED = ("rolling_window", "fixed_window", "token_bucket", "balance", "opaque")
 """Kinds that calls are charged to, by their cost."""
 KEY_PARTS = ("app", "person", "tenant", "token", "ip", "route", "object")
-CALL_KINDS = ("api", "token", "authorize")
+CALL_KINDS = ("api", "token", "authorize", "revoke", "introspect")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CONFIDENCES = ("high", "medium", "low", "own", "undisclosed")
 REFUSED_CALLS = ("free", "this", "longer", "all")
@@ -429,6 +429,8 @@ def _cardinality(name: str, table: Table, common: dict[str, Any]) -> Limit:
         raise table.error("on_excess", "'evict_oldest' needs of = 'token' and match.kinds = ['token']")
     if kinds == ("token",) and on_excess != "evict_oldest":
         raise table.error("on_excess", "of calls to the token endpoint must be 'evict_oldest'")
+    if {"revoke", "introspect"} & set(kinds):
+        raise table.error("match", "of a cardinality may name the kinds api, token and authorize only")
     if "authorize" in kinds and (kinds != ("authorize",) or of != "person" or common["key"] != ("app",)):
         raise table.error("match", "of kind 'authorize' alone needs of = 'person' and key = ['app']")
     return Limit(name, "cardinality", number, of=of, on_excess=on_excess, formula=formula, **common)

@@ -24,6 +24,8 @@ _LONGEST_NS = 366 * 86_400 * _SECOND_NS
 """Who promises more is not believed."""
 _APART_NS = 5 * _SECOND_NS
 _LONGEST_TEXT = 64
+_EITHER = {"seconds": "http_date", "http_date": "seconds"}
+"""Whichever a provider documents, Retry-After may be the other (RFC 9110, 10.2.3)."""
 _NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -98,10 +100,14 @@ def promised_ns(headers: Mapping[str, str], waits: Sequence[WaitHeader], now_ns:
         text = headers.get(wait.name)
         if text is None or len(text) > _LONGEST_TEXT:
             continue
-        read_ns = _FORMS[wait.form](text.strip())
+        form = wait.form
+        read_ns = _FORMS[form](text.strip())
+        if read_ns is None and form in _EITHER and wait.name.lower() == "retry-after":
+            form = _EITHER[form]
+            read_ns = _FORMS[form](text.strip())
         if read_ns is None:
             continue
-        wait_ns = read_ns if wait.form in ("seconds", "ms") else read_ns - _clock_ns(headers, now_ns)
+        wait_ns = read_ns if form in ("seconds", "ms") else read_ns - _clock_ns(headers, now_ns)
         if 0 < wait_ns <= _LONGEST_NS:
             return wait_ns
     return None

@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 from authlib.oauth2.rfc6749.errors import OAuth2Error
@@ -88,14 +90,18 @@ class Authorizer:
         """Redeem the code that a person came back with; returns who it was.
 
         Raises `ConsentRefused` when they, or the provider, said no, when the callback answers no request of
-        ours (RFC 6749, 10.12: it may be forged), or when it comes from another issuer (RFC 9207, 2.4).
+        ours (RFC 6749, 10.12: it may be forged), or when it comes from another issuer, or names none where
+        the provider always does (RFC 9207, 2.4).
         """
         answered = httpx.URL(callback).params
         state = answered.get("state", "")
         pending = self._pending.pop(state, None)
         if pending is None:
             raise ConsentRefused("the callback answers no request of this app")
-        if answered.get("iss", self._access.issuer) != self._access.issuer:
+        issuer = answered.get("iss")
+        if issuer is None and self._access.names_issuer:
+            raise ConsentRefused("the callback does not say who it comes from")
+        if issuer is not None and issuer != self._access.issuer:
             raise ConsentRefused("the callback comes from another issuer")
         if "error" in answered:  # RFC 6749, 4.1.2.1
             told = f"{answered['error']}: {answered.get('error_description', '')}"
@@ -134,6 +140,22 @@ class Authorizer:
             raise NotConnected("the person's grant is gone; they have to connect again")
         return tokens.access_token
 
+    def forget(self, person: str) -> None:
+        """The person wants no connection any more: what is kept of theirs is revoked (RFC 7009), and deleted.
+
+        The refresh token takes the access tokens along (2.1). Where the provider has no such endpoint, or
+        does not answer, it is deleted all the same.
+        """
+        tokens = self._store.get(person)
+        self._store.forget(person)
+        endpoint = self._access.revocation_endpoint
+        if tokens is None or endpoint is None:
+            return
+        headers = {**_FORM, "Authorization": self._basic}
+        with suppress(httpx.TransportError):
+            data = {"token": tokens.refresh_token or tokens.access_token}
+            self._client.post(endpoint, content=urlencode(data), headers=headers)
+
     def is_connected(self, person: str) -> bool:
         """Whether there are tokens for the person."""
         return self._store.get(person) is not None
@@ -154,14 +176,14 @@ class Authorizer:
         if _code(response) == "invalid_grant":  # gone for good: asking again would only annoy the provider
             self._store.forget(person)
             return None
-        raise ProviderError(response.status_code, _code(response))
+        raise ProviderError(response.status_code, _code(response), response.headers)
 
     def _post(self, body: str) -> httpx.Response:
         headers = {**_FORM, "Authorization": self._basic}
         try:
             return self._client.post(self._access.token_endpoint, content=body, headers=headers)
         except httpx.TransportError as error:
-            # Not asked again here: a code, and a refresh token that rotates, are good for one use.
+            # Not asked again here: a code, and a refresh token that rotates, may have been used up.
             raise ProviderError(0, type(error).__name__) from error
 
     def _keep(self, person: str, response: httpx.Response, refresh_token: str | None) -> Tokens | None:

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 __all__ = ["ConsentRefused", "Declined", "IntegrationError", "NotConnected", "ProviderError"]
 
 
@@ -31,9 +33,14 @@ class ConsentRefused(IntegrationError):
 
 
 class ProviderError(IntegrationError):
-    """The provider answered with an error, after all retries; a `status` of 0 stands for no whole answer."""
+    """The provider answered with an error, after all retries; a `status` of 0 stands for no whole answer.
 
-    def __init__(self, status: int, code: str) -> None:
+    `code` says what it was, `headers` are the answer's.
+    """
+
+    def __init__(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> None:
         self.status = status
+        self.code = code
+        self.headers = headers or {}
         answered = f"answered {status}" if status else "gave no answer:"
         super().__init__(f"the provider {answered} {code}".rstrip(" :"))

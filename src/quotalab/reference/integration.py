@@ -149,6 +149,10 @@ class Calendar:
         """Whether the person has given consent."""
         return self._authorizer.is_connected(person)
 
+    def disconnect(self, person: str) -> None:
+        """End the connection: the person's tokens are given back to the provider."""
+        self._authorizer.forget(person)
+
     # ---- what people do
 
     def week(self, person: str, patience: Patience) -> Fetched:
@@ -265,7 +269,12 @@ class Calendar:
         attempt, refused_token = 0, None
         while True:
             # A stale token is renewed now, not with a call of the budget in hand.
-            token = self._authorizer.token(person, beside=refused_token)
+            try:
+                token = self._authorizer.token(person, beside=refused_token)
+            except ProviderError as error:
+                attempt += 1
+                self._wait(self._renewal_wait_ns(error, attempt), patience, error.status, error.code)
+                continue
             try:
                 answer = self._send(
                     person, request, interactive=patience.interactive, deadline_ns=deadline_ns
@@ -356,6 +365,23 @@ class Calendar:
         if wait_ns is None or promised_wait_ns is None:
             return wait_ns
         return promised_wait_ns + (wait_ns if retry.jitter == "full" else 0)
+
+    def _renewal_wait_ns(self, error: ProviderError, attempt: int) -> int | None:
+        """How long to wait before a token is asked for again; None: do not.
+
+        Where the answer was lost the refresh token may be spent; but then the grant is lost either way, and
+        asking again is how the app learns it (invalid_grant) or goes on.
+        """
+        lost = not error.status or 200 <= error.status < 300
+        promised_wait_ns = None
+        if self._retry.obey_retry_after:
+            promised_wait_ns = promised_ns(error.headers, self._after_failures, self._clock.now_ns())
+        wait_ns = self._backoff_ns(
+            _LOST if lost else error.status, attempt, after_promise=promised_wait_ns is not None
+        )
+        if wait_ns is None or promised_wait_ns is None:
+            return wait_ns
+        return promised_wait_ns + (wait_ns if self._retry.jitter == "full" else 0)
 
     def _backoff_ns(self, status: int, attempt: int, *, after_promise: bool = False) -> int | None:
         """How long the policy waits after an attempt that ended so; None: there is no further one.

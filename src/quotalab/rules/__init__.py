@@ -14,7 +14,15 @@ One with thresholds names them, with defaults that a workspace or a profile can 
 
 from quotalab.rules.finding import MOST_FINDINGS, VERDICTS, Finding, Judgement, worst
 from quotalab.rules.loading import load_rules
-from quotalab.rules.meanings import early_calls, retries
+from quotalab.rules.meanings import (
+    early_after_failures,
+    early_calls,
+    promises_ns,
+    repeats,
+    retries,
+    unsafe,
+    unsafe_retries,
+)
 from quotalab.rules.metrics import demand, metrics, waits_ns
 from quotalab.rules.registry import HEADINGS, Rule, rule, select
 from quotalab.rules.settings import check_settings, silence_of, thresholds_of
@@ -33,15 +41,20 @@ __all__ = [
     "Verdict",
     "check_settings",
     "demand",
+    "early_after_failures",
     "early_calls",
     "judge",
     "load_rules",
     "metrics",
+    "promises_ns",
+    "repeats",
     "retries",
     "rule",
     "select",
     "silence_of",
     "thresholds_of",
+    "unsafe",
+    "unsafe_retries",
     "waits_ns",
     "worst",
 ]

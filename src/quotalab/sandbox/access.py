@@ -25,5 +25,7 @@ class Access:
     revocation_endpoint: str | None = None
     """RFC 7009; None: the provider has none. So for RFC 7662's below."""
     introspection_endpoint: str | None = None
+    names_issuer: bool = False
+    """Whether every callback names the issuer (RFC 9207): one that does not is then no callback of its."""
     transport: httpx.BaseTransport | None = None
     """For apps that can take one; None when the sandbox listens on a socket."""

@@ -27,6 +27,7 @@ __all__ = ["Answer", "ResourceServer"]
 
 _METHODS = frozenset(METHODS)
 _MOST_CACHED_PAGES = 1024
+_SHORTEST_TOKEN = 24  # no token of the sandbox's is as short
 _TOKEN_STATES = {
     "no_token": "none",
     "unknown_token": "unknown",
@@ -227,7 +228,7 @@ class ResourceServer:
             endpoint.headers.add_to(response.headers, scene)
         fault = None
         if self._planted is not None:
-            response, error, retry_after_ns, fault = self._spoilt(
+            response, error, retry_after_ns, fault = self._planted.spoilt(
                 strike, scene, response, error, retry_after_ns
             )
         if selection.penalties:
@@ -264,6 +265,14 @@ class ResourceServer:
             if secret is not None:
                 return secret
         return None
+
+    def carried(self, request: Request, secret: str | None) -> str | None:
+        """Where a call carries a token: ``query`` also where the provider does not look for one there."""
+        if len(request.query) >= _SHORTEST_TOKEN:
+            for _, value in request.query_pairs():
+                if value == secret or value in self._store.access or value in self._store.refresh:
+                    return "query"
+        return "header" if secret is not None else None
 
     def _match(self, request: Request) -> tuple[_Endpoint | None, Mapping[str, str]]:
         endpoint = self._static.get((request.method, request.path))
@@ -312,7 +321,7 @@ class ResourceServer:
             self._renderer.add_headers(response.headers, scene)
         fault = None
         if self._planted is not None:
-            response, error, retry_after_ns, fault = self._spoilt(
+            response, error, retry_after_ns, fault = self._planted.spoilt(
                 strike, scene, response, error, retry_after_ns
             )
         if selection.penalties:
@@ -344,26 +353,6 @@ class ResourceServer:
             response, token, secret, state, None, route, None, error, 0, 0, NOT_ASKED,
             now_ns + strike.slow_ns, retry_after_ns, scene.request_id, strike.name,
         )  # fmt: skip
-
-    def _spoilt(
-        self,
-        strike: Strike | None,
-        scene: Scene,
-        response: Response,
-        error: str | None,
-        retry_after_ns: int | None,
-    ) -> tuple[Response, str | None, int | None, str | None]:
-        """What faults make of an answer, its error and its promise; with the names of those that did."""
-        names: list[str] = []
-        if strike is not None:
-            refusal = None
-            if scene.decision.limit is not None:
-                refusal = self._renderer.form(scene.decision.limit), scene.decision.wait_ns
-            response, error, retry_after_ns = strike.answer_late(response, error, retry_after_ns, refusal)
-            names = strike.names
-        if scene.tells_skew and self._planted is not None:
-            names = list(dict.fromkeys([*names, *self._planted.clock.names(scene.at_ns)]))
-        return response, error, retry_after_ns, " ".join(names) or None
 
     def _selection(
         self, method: str, route: Route | None, known: bool, with_object: bool, with_tenant: bool

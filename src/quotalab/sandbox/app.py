@@ -18,7 +18,6 @@ from quotalab.sandbox import rfc7009, rfc7662
 from quotalab.sandbox.access import Access
 from quotalab.sandbox.api import ResourceServer
 from quotalab.sandbox.authorization import KINDS, AuthorizationEndpoints
-from quotalab.sandbox.authorization import Answer as AuthorizationAnswer
 from quotalab.sandbox.dialect import Renderer, Scene
 from quotalab.sandbox.faults import Faults, ProviderClock
 from quotalab.sandbox.http import (
@@ -117,6 +116,7 @@ class Sandbox:
             issuer,
             clock=clock,
             start_ns=start_ns,
+            planted=self._planted,
             consents_as=people[0] if consents else None,
         )
 
@@ -141,6 +141,7 @@ class Sandbox:
             client_id=client.client_id,
             client_secret=client.client_secret,
             redirect_uri=redirect_uri,
+            names_issuer=oauth.issuer_parameter,
         )
 
     def password_of(self, person: str) -> str:
@@ -200,7 +201,11 @@ class Sandbox:
             if request.path not in KINDS:
                 return self._answer_api(request, at_ns, back_ns, wrong)
             if wrong is not None:
-                response, code = self._renderer.fail(Scene(self._renderer, at_ns, NOT_ASKED), *wrong)
+                code, message = wrong
+                response = self._authorization.unread(
+                    request.path, 413 if code == "too_large" else 400, message
+                )
+                code = "invalid_request" if code == "bad_request" else code
                 return response, self._record_error(request, response, at_ns, back_ns, error=code)
             authorization = self._authorization.answer(request, at_ns)
             assert authorization is not None
@@ -218,18 +223,19 @@ class Sandbox:
             response = json_response(500, {"error": "server_error"})
             return response, self._record_error(request, response, at_ns, back_ns, error="server_error")
         response = authorization.response
-        fault = None
-        if authorization.kind == "token":
-            fault = self._seen_at_token(request, authorization, at_ns)
+        oauth = authorization.oauth
+        if authorization.kind == "token" and oauth is not None and oauth.code in self._watched:
+            self._watched[oauth.code] = True
         if self._planted is not None:
             self._planted.add_date(response.headers, at_ns)
+        left_ns = authorization.slow_ns + back_ns
         self._recorder.call(
             request,
             response,
             target=self._recorder.target(request),
             at_ns=at_ns,
-            answered_ns=at_ns,
-            done_ns=self._clock.now_ns() + back_ns,
+            answered_ns=at_ns + authorization.slow_ns,
+            done_ns=self._clock.now_ns() + left_ns,
             kind=authorization.kind,
             actor=authorization.actor,
             client_id=authorization.client_id,
@@ -239,18 +245,10 @@ class Sandbox:
             decision=authorization.decision,
             retry_after_ns=authorization.retry_after_ns,
             request_id=authorization.request_id,
-            oauth=authorization.oauth,
-            fault=fault,
+            oauth=oauth,
+            fault=authorization.fault,
         )
-        return response, back_ns
-
-    def _seen_at_token(self, request: Request, answer: AuthorizationAnswer, at_ns: int) -> str | None:
-        """Note a code that is watched; the name of the fault that a call to the token endpoint met."""
-        if self._watched and answer.oauth is not None and answer.oauth.code in self._watched:
-            self._watched[answer.oauth.code] = True
-        if self._planted is None:
-            return None
-        return self._planted.of_token_call(request, answer.error, answer.oauth, at_ns)
+        return response, left_ns
 
     def _answer_api(
         self, request: Request, at_ns: int, back_ns: int, wrong: tuple[str, str] | None
@@ -289,6 +287,7 @@ class Sandbox:
             request_id=answer.request_id,
             scopes_needed=" ".join(route.scopes) if route is not None else None,
             fault=answer.fault,
+            token_at=self._api.carried(request, answer.secret),
         )
         return answer.response, left_ns
 

@@ -10,8 +10,10 @@ from quotalab.sandbox import openapi, rfc7009, rfc7662, rfc8414
 from quotalab.sandbox.consent import AUTHORIZE, CONNECTIONS, SIGN_IN, ConsentEndpoints
 from quotalab.sandbox.dialect import Renderer
 from quotalab.sandbox.facts import Answer, Facts, not_allowed
-from quotalab.sandbox.http import Request, Response, json_response
+from quotalab.sandbox.faults import Faults
+from quotalab.sandbox.http import Request, Response, html, json_response
 from quotalab.sandbox.limits import ProviderLimits
+from quotalab.sandbox.pages import error_page
 from quotalab.sandbox.phase import Phase
 from quotalab.sandbox.record import Recorder
 from quotalab.sandbox.rfc6749 import GrantServer
@@ -50,6 +52,7 @@ class AuthorizationEndpoints:
         *,
         clock: Clock,
         start_ns: int,
+        planted: Faults | None = None,
         consents_as: str | None = None,
     ) -> None:
         """`consents_as`: who consents to all that is asked; see `ConsentEndpoints`."""
@@ -61,9 +64,9 @@ class AuthorizationEndpoints:
         facts = Facts(provider, store, recorder)
         server = GrantServer(provider, store, self._phase, clock, entropy, recorder, issuer)
         people = ConsentEndpoints(
-            provider, server, store, self._phase, facts, recorder, limits, entropy, consents_as
+            provider, server, store, self._phase, facts, recorder, limits, entropy, planted, consents_as
         )
-        apps = TokenEndpoints(server, store, facts, recorder, limits, renderer)
+        apps = TokenEndpoints(server, store, facts, recorder, limits, renderer, planted)
         oauth = provider.oauth
         self._endpoints: dict[str, Callable[[Request, int], Answer]] = {
             AUTHORIZE: people.authorize,
@@ -81,6 +84,14 @@ class AuthorizationEndpoints:
         self._phase.is_over(now_ns)
         endpoint = self._endpoints.get(request.path)
         return endpoint(request, now_ns) if endpoint is not None else None
+
+    def unread(self, path: str, status: int, message: str) -> Response:
+        """The answer to a request that is too large to be read, at one of the endpoints: a page for people,
+        for apps an error as RFC 6749, 5.2, has it."""
+        if KINDS[path][1] == "browser":
+            return html(status, error_page(message))
+        document = {"error": "invalid_request", "error_description": message}
+        return json_response(status, document, ("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
     def advance(self, now_ns: int) -> None:
         """What was due up to now becomes events, for the end of a run."""
@@ -103,7 +114,7 @@ class AuthorizationEndpoints:
         response = Response(404, [("Content-Type", "text/plain")], b"")
         return Answer(response, kind, actor, None, None, "not_found", None)
 
-    def _revoked(self, what: Grant | AccessToken, why: str) -> None:
+    def _revoked(self, what: Grant | AccessToken, why: str, at_ns: int | None) -> None:
         """Write down that a grant or a single access token was revoked."""
         token = {"token": what.mark} if isinstance(what, AccessToken) else {}
-        self._recorder.event("token-revoked", what.person, client=what.client_id, why=why, **token)
+        self._recorder.event("token-revoked", what.person, at_ns, client=what.client_id, why=why, **token)

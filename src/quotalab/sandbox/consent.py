@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from hashlib import sha256
+from typing import Any
 
 from authlib.oauth2.rfc6749.errors import AccessDeniedError, OAuth2Error
 
@@ -12,6 +13,7 @@ from quotalab.clock import Entropy
 from quotalab.profiles.provider import Provider
 from quotalab.quota import Selection
 from quotalab.sandbox.facts import Answer, Facts, not_allowed
+from quotalab.sandbox.faults import Faults
 from quotalab.sandbox.http import Request, Response, html, redirect
 from quotalab.sandbox.limits import ProviderLimits
 from quotalab.sandbox.pages import (
@@ -55,6 +57,7 @@ class ConsentEndpoints:
         recorder: Recorder,
         limits: ProviderLimits,
         entropy: Entropy,
+        planted: Faults | None,
         consents_as: str | None,
     ) -> None:
         self._provider = provider
@@ -65,6 +68,7 @@ class ConsentEndpoints:
         self._recorder = recorder
         self._limits = limits
         self._entropy = entropy
+        self._planted = planted
         self._consents_as = consents_as
         self._selections: dict[str, Selection] = {
             method: limits.select("authorize", method, known=True) for method in ("GET", "POST")
@@ -76,17 +80,21 @@ class ConsentEndpoints:
     def authorize(self, request: Request, now_ns: int) -> Answer:
         """The authorization endpoint: a page until the person has decided, then a redirect to the app."""
         pairs = request.query_pairs()
-        facts = self._facts.of(dict(pairs))
+        facts = self._facts.of(dict(pairs), "query" if "client_secret" in dict(pairs) else None)
         client_id = self._facts.client(dict(pairs).get("client_id"))
         person = self._signed_in(request) if self._consents_as is None else self._hinted(dict(pairs))
         selection = self._selections["POST" if request.method == "POST" else "GET"]
         decision = NOT_ASKED
 
-        def answer(response: Response, error: str | None = None, **more: str | None) -> Answer:
+        def answer(
+            response: Response, error: str | None = None, fault: str | None = None, **more: Any
+        ) -> Answer:
             if selection.penalties and decision.keys:
                 self._limits.engine.observe(now_ns, selection, decision, response.status)
             known = facts._replace(**more)
-            return Answer(response, "authorize", "browser", client_id, person, error, known, decision)
+            return Answer(
+                response, "authorize", "browser", client_id, person, error, known, decision, fault=fault
+            )
 
         if request.method not in ("GET", "POST"):
             return answer(not_allowed("GET, POST"), "method_not_allowed")
@@ -98,6 +106,14 @@ class ConsentEndpoints:
         if person is None:
             page = sign_in_page(self._provider.title, f"{SIGN_IN}?{request.query}")
             return answer(html(200, page))
+
+        if self._planted is not None and request.method == "GET":
+            struck = self._planted.strike_authorization(request, person, now_ns)
+            if struck is not None:
+                code, fault = struck
+                failed = OAuth2Error(redirect_uri=grant.redirect_uri, error=code)
+                failed.state = asked.payload.state
+                return answer(self._error(failed), code, fault)
 
         def turn_away(why: str) -> Answer:
             refused = AccessDeniedError(why, redirect_uri=grant.redirect_uri)
@@ -132,9 +148,8 @@ class ConsentEndpoints:
             return answer(response, "access_denied")
         decision = engine.decide(now_ns, selection, parts)
         self._recorder.event("consent-given", person, client=client_id, scopes=asked.scope)
-        return answer(
-            response, code=self._recorder.mark(asked.issued["code"]), scopes_granted=asked.scope or None
-        )
+        issued = self._recorder.mark(asked.issued["code"])
+        return answer(response, code=issued, scopes_granted=asked.scope or None)
 
     def _consent_page(self, request: Request, asked: OAuthRequest, person: str, now_ns: int) -> str:
         restricted = self._phase.restricted(now_ns)
@@ -267,5 +282,9 @@ class ConsentEndpoints:
 
 
 def _from_elsewhere(request: Request) -> bool:
-    """Whether another site's page sent a form, as far as the browser tells (Fetch Metadata, 2.3)."""
+    """Whether another site's page sent a form, as far as the browser tells: by Fetch Metadata, 2.3, and older
+    ones by Origin (RFC 6454, 7), which is `null` from pages that send no referrer, such as our own."""
+    origin = request.header("origin")
+    if origin is not None and origin != "null" and origin.partition("://")[2] != request.header("host"):
+        return True
     return request.header("sec-fetch-site") in ("cross-site", "same-site")

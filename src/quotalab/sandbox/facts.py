@@ -15,7 +15,7 @@ from quotalab.sandbox.http import Request, Response
 from quotalab.sandbox.record import NOT_ASKED, Recorder
 from quotalab.sandbox.store import Store
 
-__all__ = ["Answer", "Facts", "error_code", "not_allowed"]
+__all__ = ["Answer", "Facts", "client_auth", "error_code", "not_allowed"]
 
 _GRANT_TYPES = ("authorization_code", "refresh_token", "password", "client_credentials")
 
@@ -35,6 +35,10 @@ class Answer(NamedTuple):
     request_id: str | None = None
     token: str | None = None
     """Mark of the token that a call is about."""
+    fault: str | None = None
+    """Names of the planted faults that touched it."""
+    slow_ns: int = 0
+    """How much longer the answer takes."""
 
 
 class Facts:
@@ -59,7 +63,7 @@ class Facts:
         except ValueError:  # not base64, or not of UTF-8
             return None
 
-    def of(self, parameters: Mapping[str, str]) -> OAuthFacts:
+    def of(self, parameters: Mapping[str, str], client_auth: str | None = None) -> OAuthFacts:
         """The request's parameters."""
         mark = self._recorder.mark
         redirect_uri = parameters.get("redirect_uri")
@@ -78,11 +82,25 @@ class Facts:
             scopes_asked=self._scopes(
                 parameters.get("scope", "").replace(self._provider.oauth.scope_delimiter, " ")
             ),
+            code_challenge=mark(parameters.get("code_challenge")),
+            state_length=len(parameters["state"]) if parameters.get("state") else None,
+            client_auth=client_auth,
         )
 
     def _scopes(self, scope: str) -> str | None:
         asked = scope.split()[:100]
         return " ".join([name if name in self._provider.scopes else "[other]" for name in asked]) or None
+
+
+def client_auth(request: Request, form: Mapping[str, str]) -> str:
+    """Every way in which a request carries the client's secret (RFC 6749, 2.3.1), a space between: in an
+    ``Authorization`` header, in the form, or in the URL."""
+    ways = (
+        ("basic", request.authorization("basic") is not None),
+        ("post", "client_secret" in form),
+        ("query", "client_secret" in dict(request.query_pairs())),
+    )
+    return " ".join([name for name, used in ways if used]) or "none"
 
 
 def _known(value: str | None, known: tuple[str, ...]) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
 from hashlib import blake2b
@@ -16,16 +15,17 @@ from http import HTTPStatus
 
 from quotalab.clock import Clock, Entropy
 from quotalab.ledger import OAuthFacts
-from quotalab.profiles.faults import CALL_FAULTS, PROBES, Fault
+from quotalab.profiles.faults import CALL_FAULTS, PROBES, STRUCK_CALLS, Fault
 from quotalab.profiles.provider import Provider
-from quotalab.sandbox.dialect import promise
+from quotalab.sandbox.dialect import Scene, promise
 from quotalab.sandbox.http import Headers, Request, Response, html, json_response
 from quotalab.sandbox.record import Recorder
-from quotalab.sandbox.store import AccessToken, Store
+from quotalab.sandbox.store import AccessToken, RefreshToken, Store
 
 __all__ = ["Draws", "Faults", "ProviderClock", "Strike"]
 
 _BODILESS = (204, 205, 304)
+_UNAVAILABLE = 503
 _WHOLE = 2**64
 _SECOND_NS = 1_000_000_000
 _MOMENTS = ("revoke_token", "withdraw_consent", "clock_skew")
@@ -128,13 +128,17 @@ class Strike:
         self._faults.struck(fault, self._who, self._now_ns)
 
     def answer_early(
-        self, refuse_token: Callable[[], tuple[Response, str]]
+        self, refuse_token: Callable[[], tuple[Response, str]] | None = None
     ) -> tuple[Response, str, int | None]:
-        """The answer before any limit was asked: with the ledger's error, and what Retry-After promises."""
+        """The answer before any limit was asked: with the ledger's error, and what Retry-After promises.
+
+        `refuse_token` is the API's way to say that a token is not valid.
+        """
         fault = self.early
         assert fault is not None
         self.touch(fault)
         if fault.kind == "spurious_401":
+            assert refuse_token is not None
             return (*refuse_token(), None)
         if fault.kind == "drop":
             return _dropped(), "connection_dropped", None
@@ -256,7 +260,10 @@ class Faults:
             (fault, None if fault.people is None else draws.concerned(fault, people))
             for fault in provider.faults
         ]
-        self._of_calls = [pair for pair in concerned if pair[0].kind in CALL_FAULTS]
+        self._of_calls = {
+            kind: [pair for pair in concerned if pair[0].kind in CALL_FAULTS and kind in pair[0].calls]
+            for kind in (*STRUCK_CALLS, "authorize")
+        }
         self._of_tokens = [pair for pair in concerned if pair[0].kind == "early_expiry"]
         due = [fault for fault in provider.faults if fault.kind in _MOMENTS]
         self._due = sorted(due, key=lambda fault: fault.from_ns, reverse=True)
@@ -287,14 +294,36 @@ class Faults:
     def strike(
         self, request: Request, token: AccessToken | None, route: str | None, now_ns: int, *, valid: bool
     ) -> Strike | None:
-        """What strikes a call to the API that arrives now; None: nothing. `valid`: its token is.
-
-        Of several that would answer it, or spoil its answer, the profile's first does.
-        """
-        after_ns = now_ns - self._start_ns
+        """What strikes a call to the API that arrives now; None: nothing. `valid`: its token is."""
         person = token.person if token is not None else None
+        strike = self._strike("api", request, person, route, now_ns, valid=valid)
+        names = self._of_token(token, now_ns, valid=valid) if token is not None else ()
+        if names:
+            strike = strike or Strike(self, request, person, now_ns)
+            strike.names += names
+        return strike
+
+    def strike_app(self, kind: str, request: Request, person: str | None, now_ns: int) -> Strike | None:
+        """What strikes an app's call to the authorization server; it is about a token of the person's."""
+        return self._strike(kind, request, person, None, now_ns, valid=True)
+
+    def strike_authorization(self, request: Request, person: str, now_ns: int) -> tuple[str, str] | None:
+        """The error with which a person is sent back to the app instead of being asked (RFC 6749, 4.1.2.1),
+        and the name of the fault that does it."""
+        strike = self._strike("authorize", request, person, None, now_ns, valid=True)
+        fault = (strike.early or strike.late) if strike is not None else None
+        if strike is None or fault is None:
+            return None
+        strike.touch(fault)
+        return "temporarily_unavailable" if fault.status == _UNAVAILABLE else "server_error", fault.name
+
+    def _strike(
+        self, kind: str, request: Request, person: str | None, route: str | None, now_ns: int, *, valid: bool
+    ) -> Strike | None:
+        """Of several faults that would answer a call, or spoil its answer, the profile's first does."""
+        after_ns = now_ns - self._start_ns
         strike = None
-        for fault, concerned in self._of_calls:
+        for fault, concerned in self._of_calls[kind]:
             if not fault.is_on(after_ns) or (fault.routes and route not in fault.routes):
                 continue
             if concerned is not None and person not in concerned:
@@ -314,11 +343,27 @@ class Faults:
                 strike.early = strike.early or fault
             else:
                 strike.late = strike.late or fault
-        names = self._of_token(token, now_ns, valid=valid) if token is not None else ()
-        if names:
-            strike = strike or Strike(self, request, person, now_ns)
-            strike.names += names
         return strike
+
+    def spoilt(
+        self,
+        strike: Strike | None,
+        scene: Scene,
+        response: Response,
+        error: str | None,
+        retry_after_ns: int | None,
+    ) -> tuple[Response, str | None, int | None, str | None]:
+        """What faults make of an answer, its error and its promise; with the names of those that did."""
+        names: list[str] = []
+        if strike is not None:
+            refusal = None
+            if scene.decision.limit is not None:
+                refusal = scene.renderer.form(scene.decision.limit), scene.decision.wait_ns
+            response, error, retry_after_ns = strike.answer_late(response, error, retry_after_ns, refusal)
+            names = strike.names
+        if scene.tells_skew:
+            names = list(dict.fromkeys([*names, *self.clock.names(scene.at_ns)]))
+        return response, error, retry_after_ns, " ".join(names) or None
 
     def _of_token(self, token: AccessToken, now_ns: int, *, valid: bool) -> Sequence[str]:
         """The faults but for which the token would be valid, or not be."""
@@ -350,37 +395,46 @@ class Faults:
 
     def _end_grants(self, fault: Fault, at_ns: int) -> None:
         """Access tokens are revoked; with the consent, all that came of it."""
-        chosen = {
+        chosen = [
             person
-            for person in self.draws.concerned(fault, self._people)
+            for person in sorted(self.draws.concerned(fault, self._people))
             if self.draws.strikes(fault, person)
-        }
-        withdraws = fault.kind == "withdraw_consent"
-        clock_ns = at_ns + self.clock.skew_ns(at_ns)
-        store = self._store
-        clients: dict[str, set[str]] = {}
-        for token in store.access.values():
-            grant = token.grant
-            if token.person in chosen and not grant.revoked and token.expires_ns > clock_ns:
-                clients.setdefault(token.person, set()).add(token.client_id)
+        ]
+        end = self._withdraw if fault.kind == "withdraw_consent" else self._revoke
+        end(fault, chosen, at_ns, at_ns + self.clock.skew_ns(at_ns))
+
+    def _revoke(self, fault: Fault, chosen: Sequence[str], at_ns: int, clock_ns: int) -> None:
+        """Revoke the access tokens of these people."""
+        held: dict[str, list[AccessToken]] = {person: [] for person in chosen}
+        for token in self._store.access.values():
+            if token.person in held and not token.grant.revoked and token.expires_ns > clock_ns:
+                held[token.person].append(token)
+        for person, tokens in held.items():
+            if tokens:
+                self.struck(fault, person, at_ns)
+            for token in tokens:
                 self._marked[token.mark] = fault.name
-                if not withdraws:
-                    token.grant = replace(grant, revoked=True)
-        if withdraws:
-            for kept in store.refresh.values():
-                grant = kept.grant
-                if grant.person in chosen and not grant.revoked and kept.expires_ns > clock_ns:
-                    clients.setdefault(grant.person, set()).add(kept.client_id)
-                    self._marked[kept.mark] = fault.name
-            for holders in (store.access, store.refresh, store.codes):
-                for holder in holders.values():
-                    if holder.grant.person in chosen:
-                        holder.grant.revoked = True
-        what = "consent-withdrawn" if withdraws else "token-revoked"
-        for person in sorted(clients):
-            self.struck(fault, person, at_ns)
-            for client in sorted(clients[person]):
-                self._recorder.event(what, person, at_ns, client=client, why=fault.name)
+                self._store.revoke_access(token, fault.name, at_ns)
+
+    def _withdraw(self, fault: Fault, chosen: Sequence[str], at_ns: int, clock_ns: int) -> None:
+        """Take the consent of these people back, from every client."""
+        store = self._store
+        given = {person: store.grants_of(person, clock_ns) for person in chosen}
+        ended = {id(grant) for grants in given.values() for grant in grants}
+        tokens: list[AccessToken | RefreshToken] = [*store.access.values(), *store.refresh.values()]
+        for token in tokens:
+            if id(token.grant) in ended and token.expires_ns > clock_ns:
+                self._marked[token.mark] = fault.name
+        for code, kept in store.codes.items():
+            if id(kept.grant) in ended and not kept.used:
+                self._marked[str(self._recorder.mark(code))] = fault.name
+        for person, grants in given.items():
+            if grants:
+                self.struck(fault, person, at_ns)
+            for client in sorted({grant.client_id for grant in grants}):
+                self._recorder.event("consent-withdrawn", person, at_ns, client=client, why=fault.name)
+            for grant in grants:
+                store.revoke(grant, fault.name, at_ns)
 
     def of_token_call(
         self, request: Request, error: str | None, oauth: OAuthFacts | None, now_ns: int
@@ -390,7 +444,7 @@ class Faults:
         if oauth is None:
             return None
         if error is not None:
-            return self._marked.get(oauth.refresh_token or "")
+            return self._marked.get(oauth.refresh_token or oauth.code or "")
         token = next(reversed(self._store.access.values()), None)
         if token is None or token.mark != oauth.issued_token:
             return None

@@ -175,8 +175,11 @@ def html(status: int, page: str, *headers: tuple[str, str]) -> Response:
             ("Cache-Control", "no-store"),
             (
                 "Content-Security-Policy",
-                "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'",
+                "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+                "frame-ancestors 'none'",
             ),
+            ("X-Frame-Options", "DENY"),
+            ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "no-referrer"),
             *headers,
         ],

@@ -127,6 +127,7 @@ class Recorder:
         scopes_needed: str | None = None,
         oauth: OAuthFacts | None = None,
         fault: str | None = None,
+        token_at: str | None = None,
     ) -> int:
         """Append a call; `token` is a mark, `fault` the names of the planted faults that touched it."""
         return self._ledger.call(
@@ -167,6 +168,7 @@ class Recorder:
                 self.headers(request.headers),
                 self.headers(response.headers),
                 len(response.body),
+                token_at,
             )
         )
 

@@ -182,7 +182,8 @@ class _Kept(dict[str, _T]):
 
 
 class Store:
-    """All of it, in memory. `on_revoked` is told which grant or access token was revoked, and why."""
+    """All of it, in memory. `on_revoked` is told which grant or access token was revoked, why, and at which
+    instant, if not now."""
 
     def __init__(self, provider: Provider, clock: Clock, entropy: Entropy, people: Iterable[str]) -> None:
         self.clients: dict[str, Client] = {}
@@ -193,7 +194,7 @@ class Store:
         """Session id -> the person who signed in."""
         self.people = tuple(people)
         """Who has an account."""
-        self.on_revoked: Callable[[Grant | AccessToken, str], None] = lambda _, __: None
+        self.on_revoked: Callable[[Grant | AccessToken, str, int | None], None] = lambda *_: None
         self._accounts = frozenset(self.people)
         self._grants: dict[str, list[Grant]] = {}
         self._look_at: dict[str, int] = {}
@@ -230,37 +231,39 @@ class Store:
     def connections(self, person: str) -> dict[str, str]:
         """The clients that have a person's consent, with the scopes that were allowed."""
         found: dict[str, dict[str, None]] = {}
-        for grant in self._live(person):
+        for grant in self.grants_of(person):
             found.setdefault(grant.client_id, {}).update(dict.fromkeys(grant.scope.split()))
         return {client_id: " ".join(scopes) for client_id, scopes in found.items()}
 
     def withdraw(self, person: str, client_id: str, why: str) -> int:
         """Revoke all that a person has allowed a client; how many grants there were."""
-        grants = [grant for grant in self._live(person) if grant.client_id == client_id]
+        grants = [grant for grant in self.grants_of(person) if grant.client_id == client_id]
         for grant in grants:
             self.revoke(grant, why)
         return len(grants)
 
-    def revoke(self, grant: Grant, why: str) -> None:
-        """Revoke a grant, and with it every token that came of it."""
+    def revoke(self, grant: Grant, why: str, at_ns: int | None = None) -> None:
+        """Revoke a grant, and with it every token that came of it; `at_ns` as of `on_revoked`."""
         if not grant.revoked:
             grant.revoked = True
-            self.on_revoked(grant, why)
+            self.on_revoked(grant, why, at_ns)
 
-    def revoke_access(self, token: AccessToken, why: str) -> None:
+    def revoke_access(self, token: AccessToken, why: str, at_ns: int | None = None) -> None:
         """Revoke one access token; what else came of its grant lives on."""
         if not token.grant.revoked:
             token.grant = replace(token.grant, revoked=True)
-            self.on_revoked(token, why)
+            self.on_revoked(token, why, at_ns)
 
-    def _live(self, person: str) -> list[Grant]:
-        now_ns = self._clock.now_ns()
-        return [g for g in self._grants.get(person, ()) if not g.revoked and g.ends_ns > now_ns]
+    def grants_of(self, person: str, clock_ns: int | None = None) -> list[Grant]:
+        """A person's grants of which something lives, now or when the provider's clock showed `clock_ns`."""
+        if clock_ns is None:
+            clock_ns = self._clock.now_ns()
+        return [g for g in self._grants.get(person, ()) if not g.revoked and g.ends_ns > clock_ns]
 
     def _add_grant(self, grant: Grant) -> None:
         grants = self._grants.setdefault(grant.person, [])
         if len(grants) >= self._look_at.get(grant.person, 8):
-            grants = self._grants[grant.person] = self._live(grant.person)
+            grants = self._grants[grant.person] = self.grants_of(grant.person)
             self._look_at[grant.person] = 8 + 2 * len(grants)
         grants.append(grant)
 

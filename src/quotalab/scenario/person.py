@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
 
 from gevent.event import Event
 from gevent.lock import RLock
@@ -14,6 +15,7 @@ from locust.exception import StopUser
 
 from quotalab.browser import PageClosed
 from quotalab.errors import ScenarioError
+from quotalab.ledger import Event as LedgerEvent
 from quotalab.ledger import Operation
 from quotalab.reference import Declined, IntegrationError, NotConnected, Patience
 from quotalab.sandbox.consent import CONNECTIONS
@@ -23,6 +25,10 @@ from quotalab.scenario.stage import Stage
 from quotalab.traffic import PlannedOperation, habit_of
 
 __all__ = ["Person", "PlannedPerson"]
+
+
+_PASSING = ("server_error", "temporarily_unavailable")
+"""Errors with which a provider sends people back that are no answer to them (RFC 6749, 4.1.2.1)."""
 
 
 class Left(StopUser):
@@ -92,6 +98,8 @@ class Person(User):
         except PageClosed:
             self._left = True
             raise Left from None
+        error = dict(parse_qsl(urlsplit(callback).query)).get("error")
+        self._turned_away = error is not None and error not in _PASSING
         if habit.denies:
             with suppress(Exception):  # by which an app says that it was refused
                 self.deliver(callback)
@@ -126,6 +134,11 @@ class Person(User):
         """Whether the app has this person's consent. Override for another app."""
         connected: bool = self.app.is_connected(self.name)
         return connected
+
+    def disconnect(self) -> None:
+        """End the connection in the app, which the ledger is told. Override for another app."""
+        self.app.disconnect(self.name)
+        self.stage.ledger.event(LedgerEvent(self.stage.clock.now_ns(), "disconnected", self.name, {}))
 
     def patience(self, asked: Asked) -> Patience:
         """How long the app may take over an operation, as the reference integration wants it."""
@@ -209,7 +222,8 @@ class Person(User):
                 )
 
     def _connect_first(self) -> None:
-        """Consent is asked for once; whom the provider turned away does not try again all day."""
+        """Whom the provider turned away does not try again all day; whom anything else kept from connecting
+        does, with the next thing that they ask."""
         if self.is_connected():
             return
         with self._connecting:
@@ -219,9 +233,7 @@ class Person(User):
                 raise Left
             if self._turned_away:
                 raise NotConnected("the provider did not let the person connect")
-            self._turned_away = True
             self.connect()
-            self._turned_away = False
 
 
 class PlannedPerson(Person):

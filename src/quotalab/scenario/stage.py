@@ -139,7 +139,12 @@ class Stage:
         known = {
             name: str(getattr(access, name))
             for name in ("issuer", "api_base", "authorization_endpoint", "token_endpoint", "redirect_uri")
-        } | {"client_id": access.client_id, "client_secret": access.client_secret}
+        } | {
+            "revocation_endpoint": access.revocation_endpoint or "",
+            "introspection_endpoint": access.introspection_endpoint or "",
+            "client_id": access.client_id,
+            "client_secret": access.client_secret,
+        }
         for name, template in env.items():
             try:
                 os.environ[name] = template.format_map(known)
