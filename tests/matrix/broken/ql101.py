@@ -4,6 +4,7 @@ RULE = "QL101"
 FOLLOWS = {
     "QL102",  # what is overrun has no headroom
     "QL108",  # and calls under way go beyond it too
+    "QL208",  # it asks once, as a second attempt would hide how much more it wants
     "QL501",  # people whose calls are refused get nothing
 }
 RUN = {"users": 100, "for": "3h", "settings": ("limits.hourly.limit=20",)}
