@@ -297,7 +297,7 @@ def limit_filled_by_few(frames: Frames, *, near: float, calls_each: float) -> Ju
             continue
         column, at = calls[f"key:{limit.name}"], calls["at"]
         mine = ((column == use.worst_key) & (at >= use.from_ns) & (at <= use.peak_at_ns)).to_numpy()
-        mine &= calls["person"].notna().to_numpy()
+        mine = mine & calls["person"].notna().to_numpy()
         people = int(calls["person"][mine].nunique())
         if not people:
             continue

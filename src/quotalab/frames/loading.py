@@ -74,6 +74,8 @@ class Frames:
     """Opaque limits whose number the ledger does not tell; `provider` has their floor in its place."""
     settings: RuleSettings = field(default_factory=dict)
     """`inputs/rules.json`: what the workspace set for single rules."""
+    folder: Path | None = None
+    """The run folder, for what is read only when a rule asks for it."""
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -148,6 +150,7 @@ def _frames(
         limit_names=tuple(names),
         undrawn=undrawn,
         settings=settings,
+        folder=folder,
     )
 
 

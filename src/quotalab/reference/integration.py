@@ -11,7 +11,7 @@ import re
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +178,10 @@ class Calendar:
         return Fetched(self._document(self._call(person, request, patience)))
 
     def export(self, person: str, patience: Patience) -> Fetched:
-        """Everything, page by page: as many calls as there are pages."""
+        """Everything, in the largest pages there are: as many calls as that takes."""
         values = self._values(person, patience)
-        request = first_request(self._api_base, self._api.list, values, reads=True)
+        whole = replace(self._api.list, path=self._api.list_all or self._api.list.path)
+        request = first_request(self._api_base, whole, values, reads=True)
         events: list[Any] = []
         for page in range(1, _MOST_PAGES + 1):
             answer = self._call(person, request, patience)
