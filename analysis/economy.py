@@ -79,7 +79,9 @@ def polling(frames: Frames, *, repeats: int, every_s: float, regular: float) -> 
     told = tuple(finding for _, finding in findings[:MOST_FINDINGS])
     note = None
     if wasted:
-        note = f"{count(wasted, 'call')} of {len(frames.api_calls):,} told the app nothing that it did not know"
+        note = (
+            f"{count(wasted, 'call')} of {len(frames.api_calls):,} told the app nothing that it did not know"
+        )
     verdict = "WARN" if findings else "PASS"
     return Judgement(verdict, float(len(findings)), 0.0, told, note=note, untold=len(findings) - len(told))
 
@@ -136,7 +138,8 @@ def unconditional_reads(frames: Frames, *, reads: int) -> Judgement:
             )
             pair = (int(seq[before[i]]), int(seq[now[i]]))
             findings.append(Finding(message, int(at[now[i]]), pair))
-    note = f"of {count(len(again), 'repeated read')} looked at {int(offered.sum()):,} could have been conditional"
+    looked_at = count(len(again), "repeated read")
+    note = f"of {looked_at} looked at {int(offered.sum()):,} could have been conditional"
     return Judgement(verdict, float(len(unused)), float(reads), tuple(findings), note=note)
 
 
@@ -340,7 +343,11 @@ def no_bulk(frames: Frames, *, least: int, within_s: float) -> Judgement:
     """
     routes = frames.provider.routes
     lists = {route.collection: route for route in routes if route.answer == "list"}
-    single = {route.name: lists[route.collection] for route in routes if route.answer == "read" and route.collection in lists}
+    single = {
+        route.name: lists[route.collection]
+        for route in routes
+        if route.answer == "read" and route.collection in lists
+    }
     if not single:
         note = "the profile has no collection that can both be read one by one and listed"
         return Judgement("NA", threshold=float(least), note=note)
@@ -368,8 +375,9 @@ def no_bulk(frames: Frames, *, least: int, within_s: float) -> Judgement:
         most = f", up to {better.page.most:,} a call" if better.page is not None else ""
         where = "in one operation" if not unknown[begins[one]] else "within seconds of each other"
         message = (
-            f"{count(int(different[one]), 'object')} read one by one {where} by '{calls['route'].iloc[first]}' "
-            f"for {calls['person'].iloc[first]} from {clock_time(int(calls['at'].iloc[first]))}; "
+            f"{count(int(different[one]), 'object')} read one by one {where} by "
+            f"'{calls['route'].iloc[first]}' for {calls['person'].iloc[first]} from "
+            f"{clock_time(int(calls['at'].iloc[first]))}; "
             f"'{better.name}' lists them{most}."
         )
         findings.append(_finding(message, calls, mine))
@@ -385,8 +393,8 @@ def page_size_too_small(frames: Frames, *, saved: float) -> Judgement:
     ## What it checks
     Lists that were followed over several pages for one person, within one operation (where it is not known:
     within a minute), in pages smaller than the largest that the profile's route gives. Counted are the calls
-    that pages of that size would have saved, at the least: n pages of s objects need no more than n * s / most.
-    WARN when they are more than `saved`, a share of the calls to the API.
+    that pages of that size would have saved, at the least: n pages of s objects need no more than
+    n * s / most. WARN when they are more than `saved`, a share of the calls to the API.
 
     ## Why it matters
     Most providers count calls, not objects, and their default page is a small one.
@@ -411,7 +419,9 @@ def page_size_too_small(frames: Frames, *, saved: float) -> Judgement:
     lists = frames.once(_followed_lists)
     calls = frames.calls
     most = {name: route.page.most for name, route in routes.items() if route.page is not None}
-    largest = np.array([most.get(str(name), 0) for name in calls["route"].cat.categories] + [0], dtype=np.int64)
+    largest = np.array(
+        [most.get(str(name), 0) for name in calls["route"].cat.categories] + [0], dtype=np.int64
+    )
     route = calls["route"].cat.codes.to_numpy()[lists.first]
     size, can = lists.size, largest[route]
     known = (can > 0) & (size > 0)
@@ -428,10 +438,11 @@ def page_size_too_small(frames: Frames, *, saved: float) -> Judgement:
         worst = mine[np.argmax(spared[mine])]
         name = str(calls["route"].cat.categories[code])
         page = routes[name].page
-        assert page is not None and page.size_at is not None, "chosen above"
+        assert page is not None, "chosen above"
+        assert page.size_at is not None
         message = (
-            f"{count(len(mine), 'list')} by '{name}' in pages of {_sizes(size[mine])} where {page.most:,} can be "
-            f"asked for ({page.size_at.place} parameter {page.size_at.name}): "
+            f"{count(len(mine), 'list')} by '{name}' in pages of {_sizes(size[mine])} where "
+            f"{page.most:,} can be asked for ({page.size_at.place} parameter {page.size_at.name}): "
             f"{count(int(spared[mine].sum()), 'call')} too many."
         )
         findings.append((-int(spared[mine].sum()), _finding(message, calls, lists.rows_of(int(worst)))))
@@ -531,7 +542,7 @@ def _further_pages(frames: Frames) -> Bools:
 
 
 def _grouped(calls: pd.DataFrame, rows: Ints, columns: tuple[str, ...]) -> Ints:
-    """One code for each combination of these columns' values, of `rows`; a missing value is one of its own."""
+    """One code for each combination of the columns' values, of `rows`; a missing value is one of its own."""
     codes = np.zeros(len(rows), dtype=np.int64)
     for name in columns:
         more = calls[name].cat.codes.to_numpy()[rows].astype(np.int64) + 1
@@ -548,7 +559,9 @@ def _finding(message: str, calls: pd.DataFrame, rows: Ints) -> Finding:
 
 def _route(calls: pd.DataFrame, row: int) -> str:
     route = calls["route"].iloc[row]
-    return f"'{route}'" if isinstance(route, str) else f"{calls['method'].iloc[row]} {calls['path'].iloc[row]}"
+    return (
+        f"'{route}'" if isinstance(route, str) else f"{calls['method'].iloc[row]} {calls['path'].iloc[row]}"
+    )
 
 
 def _what(calls: pd.DataFrame, row: int) -> str:

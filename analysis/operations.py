@@ -207,7 +207,11 @@ def error_shown_to_person(frames: Frames, *, errors: float) -> Judgement:
         findings.append(Finding(f"{whose} {what}.", int(row["ended"]), (int(seq[last]),)))
     verdict = "PASS" if not shown.any() else "FAIL" if metric > errors else "WARN"
     left_out = int(failed.sum() - known.sum())
-    note = f"{count(left_out, 'failed operation')} without a call that is known are left out" if left_out else None
+    note = (
+        f"{count(left_out, 'failed operation')} without a call that is known are left out"
+        if left_out
+        else None
+    )
     return Judgement(
         verdict, metric, errors, tuple(findings), note=note, untold=int(shown.sum()) - len(findings)
     )
@@ -372,8 +376,9 @@ def starved_background(frames: Frames, *, interactive_s: float, lost_share: floa
     lost = frames.operations[counted & missed]
     findings = [
         Finding(
-            f"{count(len(mine), 'background operation')} '{name}' not answered in time, the first planned for "
-            f"{clock_time(int(mine['planned'].min()))}; of what somebody waits for {share(others)} was not.",
+            f"{count(len(mine), 'background operation')} '{name}' not answered in time, the first planned "
+            f"for {clock_time(int(mine['planned'].min()))}; of what somebody waits for {share(others)} was "
+            "not.",
             int(mine["planned"].min()),
         )
         for name, mine in lost.groupby("name", observed=True)
@@ -418,15 +423,15 @@ def stale_answers(frames: Frames, *, stale_share: float, oldest_s: float) -> Jud
     findings = []
     if metric > stale_share:
         message = (
-            f"{int(stale.sum()):,} of {count(len(answered), 'answer')} were old copies: {share(metric)}, where "
-            f"{share(stale_share)} is fit."
+            f"{int(stale.sum()):,} of {count(len(answered), 'answer')} were old copies: {share(metric)}, "
+            f"where {share(stale_share)} is fit."
         )
         findings.append(Finding(message, None))
     told = old[np.argsort(-age_ns[old], kind="stable")][: MOST_FINDINGS - 1]
     for row, age in zip(answered.iloc[told].to_dict("records"), age_ns[told], strict=True):
         message = (
-            f"'{row['name']}' of {row['person']} was answered at {clock_time(row['ended'])} from an old copy; "
-            f"the last time it was done anew was {duration(int(age))} before."
+            f"'{row['name']}' of {row['person']} was answered at {clock_time(row['ended'])} from an old "
+            f"copy; the last time it was done anew was {duration(int(age))} before."
         )
         findings.append(Finding(message, int(row["ended"])))
     verdict = "WARN" if findings else "PASS"
@@ -500,7 +505,7 @@ def _still_waiting(frames: Frames, most_ns: int) -> pd.Series:
 
 
 def _taken_up(operations: pd.DataFrame, gone: Bools) -> Bools:
-    """Which of `gone` were followed, before their deadline, by the same person's of that name that was done."""
+    """Which of `gone` were followed before their deadline by one of that person and name that was done."""
     again = np.zeros(len(operations), dtype=bool)
     keys = operations[["person", "name", "planned"]].assign(place=np.arange(len(operations)))
     done = keys[(operations["outcome"] == "done").to_numpy()].assign(next=lambda table: table["planned"])

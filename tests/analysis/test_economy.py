@@ -157,7 +157,9 @@ def test_a_read_again_within_seconds(ask, gap_s, verdict):
 def test_a_share_of_repeated_reads_is_tolerated(ask):
     """Two in a hundred pass, three do not."""
     for repeated, verdict in ((2, "PASS"), (3, "WARN")):
-        ledger = LedgerBuilder(provider_document({"h": {"kind": "rolling_window", "limit": 999, "period": "1h"}}))
+        ledger = LedgerBuilder(
+            provider_document({"h": {"kind": "rolling_window", "limit": 999, "period": "1h"}})
+        )
         for i in range(100 - repeated):
             ledger.call(i * 10, target=f"t{i}")
             if i < repeated:
@@ -181,7 +183,10 @@ def test_repeated_reads_agree_with_the_plain_way(rules, tmp_path):
     """Random reads and writes: the share counted pair by pair."""
     draw = random.Random(11)
     for number in range(15):
-        ledger, rows = LedgerBuilder(provider_document({"h": {"kind": "rolling_window", "limit": 999, "period": "1h"}})), []
+        ledger, rows = (
+            LedgerBuilder(provider_document({"h": {"kind": "rolling_window", "limit": 999, "period": "1h"}})),
+            [],
+        )
         for i in range(80):
             at = i + draw.random() / 2
             row = (at, draw.choice("ab"), draw.choice("xyz"), draw.choice(["GET"] * 5 + ["POST"]))

@@ -41,6 +41,9 @@ def test_the_bundled_rules_are_these(rules):
         "QL201": "retry-before-retry-after",
         "QL202": "retry-too-fast",
         "QL301": "expired-token-reused",
+        "QL320": "token-at-rest",
+        "QL321": "token-in-log",
+        "QL322": "secret-in-own-output",
         "QL501": "failed-operations",
         "QL502": "long-waits",
         "QL503": "error-shown-to-person",
@@ -55,6 +58,9 @@ def test_the_bundled_rules_are_these(rules):
         "QL605": "limit-filled-by-few",
         "QL606": "no-bulk",
         "QL607": "page-size-too-small",
+        "QL701": "unlogged-call",
+        "QL702": "log-without-metadata",
+        "QL703": "logged-call-that-never-was",
     }
 
 

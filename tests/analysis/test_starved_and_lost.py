@@ -72,7 +72,10 @@ def test_an_error_that_waiting_would_have_kept_away_is_shown(ask, others, verdic
         ({"deadline_s": 2.001}, "FAIL"),
         ({"outcome": "declined"}, "PASS"),
         ({"status": 403, "retry_after_s": None}, "PASS"),
-        ({"status": 503, "retry_after_s": None, "deadline_s": 1.0}, "PASS"),  # a second is waited for in any case
+        (
+            {"status": 503, "retry_after_s": None, "deadline_s": 1.0},
+            "PASS",
+        ),  # a second is waited for in any case
         ({"status": 503, "retry_after_s": None, "deadline_s": 1.1}, "FAIL"),
         ({"status": 0, "retry_after_s": None}, "FAIL"),
         ({"status": 200, "retry_after_s": None, "error": "KeyError"}, "FAIL"),  # the app fell over by itself
@@ -194,9 +197,7 @@ def mixed(*, background_calls, own_calls, declined, done):
         (50, 50, 5, 95, "PASS"),  # one in twenty is tolerated
     ],
 )
-def test_background_that_takes_the_calls_of_who_waits_is_found(
-    ask, background, own, declined, done, verdict
-):
+def test_background_that_takes_the_calls_of_who_waits_is_found(ask, background, own, declined, done, verdict):
     """Half of the calls while people were declined were background's."""
     ledger = mixed(background_calls=background, own_calls=own, declined=declined, done=done)
     judgement = ask("QL505", ledger)

@@ -93,7 +93,7 @@ class ReferenceApi:
     """JSON pointer to it in the answer."""
     list: Endpoint
     list_all: str | None
-    """The path of `list` where all of it is wanted: with the largest pages that the API gives. None: as it is."""
+    """The path of `list` where all of it is wanted, with the largest pages there are; None: as it is."""
     items_at: str
     """JSON pointer to the items of a list's answer."""
     next: str
