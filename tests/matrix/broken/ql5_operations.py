@@ -1,0 +1,142 @@
+"""Integrations that keep every limit, or nearly, and are of little use to people."""
+
+CASES = [
+    {
+        "RULE": "QL501",
+        "TOLD": "It declines whatever cannot be answered at once, and has nothing from before.",
+        "RUN": {"users": 100, "for": "3h", "settings": ("limits.hourly.limit=20",)},
+        "POLICY": {"budget": {"calls": 20, "when_spent": ["decline"]}},
+    },
+    {
+        "RULE": "QL502",
+        "TOLD": "It queues everything, however long it takes.",
+        "build": "queueing",
+        "RUN": {"users": 100, "for": "4h", "settings": ("limits.hourly.limit=20",)},
+        "FOLLOWS": {
+            "QL501",  # what still waits when its deadline has passed was not done
+        },
+    },
+    {
+        "RULE": "QL503",
+        "TOLD": "It shows people the provider's error, though a second's wait would have helped.",
+        "build": "showing_errors",
+        "RUN": {
+            "users": 60,
+            "for": "3h",
+            "settings": ("limits.hourly.limit=1000", "limits.hourly.period=1h"),
+        },
+        "FOLLOWS": {
+            "QL501",  # an operation that fails in the app is failed
+        },
+    },
+    {
+        "RULE": "QL504",
+        "TOLD": "It gives up at once on a long Retry-After and keeps nothing for later.",
+        "RUN": {"users": 100, "for": "3h", "settings": ("limits.hourly.limit=20",)},
+        "POLICY": {"budget": {"enabled": False, "when_spent": ["decline"]}, "retry": {"attempts": 1}},
+        "FOLLOWS": {
+            "QL101",  # without a budget the limit is overrun
+            "QL102",
+            "QL105",  # and whoever comes next comes into the same window
+            "QL106",
+            "QL201",  # others call before the promised end: nothing was shared
+            "QL501",  # what is lost is not done
+            "QL503",  # and the error is shown
+        },
+    },
+    {
+        "RULE": "QL505",
+        "TOLD": "Its exports take the whole allowance while people wait.",
+        "build": "background_first",
+        "RUN": {
+            "scenario": "nightly_batch",
+            "users": 100,
+            "start": "2026-01-05T01:30",
+            "for": "7h",
+            "settings": ("limits.hourly.limit=40",),
+        },
+        "FOLLOWS": {
+            "QL501",  # people who wait are declined
+        },
+    },
+    {
+        "RULE": "QL506",
+        "TOLD": "It never gets round to what nobody waits for.",
+        "build": "background_never",
+        "RUN": {
+            "scenario": "nightly_batch",
+            "users": 60,
+            "start": "2026-01-05T01:30",
+            "for": "9h",
+        },
+        "FOLLOWS": {
+            "QL501",  # exports that are declined count
+        },
+    },
+    {
+        "RULE": "QL507",
+        "TOLD": "It answers from what it had whenever it has something.",
+        "build": "always_stale",
+        "RUN": {"users": 60, "for": "8h"},
+    },
+]
+
+from quotalab.reference import Declined, Fetched, Patience  # noqa: E402
+from reference_variants import Calendar, reference  # noqa: E402
+
+
+class Queueing(Calendar):
+    """Every call waits until there is room for it."""
+
+    def _call(self, person, request, patience):
+        return super()._call(person, request, Patience(2**62, patience.interactive))
+
+
+class ShowingErrors(Calendar):
+    """Takes a good answer for a bad one now and then, and falls over."""
+
+    def event(self, person, event, patience):
+        return Fetched(super().event(person, event, patience).data["no such field"])
+
+
+class BackgroundFirst(Calendar):
+    """Whoever waits, waits in line behind what nobody waits for."""
+
+    def _call(self, person, request, patience):
+        return super()._call(person, request, Patience(patience.deadline_ns, not patience.interactive))
+
+
+class BackgroundNever(Calendar):
+    """An export is put off for ever."""
+
+    def export(self, person, patience):
+        raise Declined("not now")
+
+
+class AlwaysStale(Calendar):
+    """Reads once."""
+
+    def _fetch(self, what, ask, patience):
+        if what in self._had:
+            return Fetched(self._had[what], stale=True)
+        return super()._fetch(what, ask, patience)
+
+
+def queueing(access):
+    return reference(access, Queueing)
+
+
+def showing_errors(access):
+    return reference(access, ShowingErrors)
+
+
+def background_first(access):
+    return reference(access, BackgroundFirst)
+
+
+def background_never(access):
+    return reference(access, BackgroundNever)
+
+
+def always_stale(access):
+    return reference(access, AlwaysStale)
