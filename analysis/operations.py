@@ -20,6 +20,7 @@ Bools = npt.NDArray[np.bool_]
 _NOT_DONE = ("failed", "abandoned", "declined")
 _ANSWERED = ("done", "stale")
 _BROKEN = ("failed", "abandoned")
+_GIVEN_UP = ("failed", "declined")
 _UNKNOWN = "what people asked of the app is not known to a sandbox that stands alone"
 
 
@@ -223,10 +224,10 @@ def lost_operations(frames: Frames, *, lost: float) -> Judgement:
 
     ## What it checks
     Operations that were begun, met a passing trouble with their last call (a refusal, 429, 5xx, no answer),
-    and ended failed, declined or abandoned. To give up at once on an hour-long Retry-After is no fault of
+    and ended failed or declined. To give up at once on an hour-long Retry-After is no fault of
     backoff; the operation is lost all the same. One that is followed by an operation of the same name and
     person that was done, planned before the lost one's deadline, was taken up again. WARN when the share of
-    the operations that were lost so is above `lost`. What the end of the run cut off in time is not counted.
+    the operations that were lost so is above `lost`. What the end of the run cut off was not given up.
 
     ## Why it matters
     Backoff is a means. A person whose entry was never saved does not care how politely it was dropped.
@@ -246,7 +247,7 @@ def lost_operations(frames: Frames, *, lost: float) -> Judgement:
     if not len(operations):
         return Judgement("NA", threshold=lost, note=_nothing_asked(frames))
     cut_off = _cut_off(frames)
-    not_done = operations["outcome"].isin(_NOT_DONE).to_numpy() & ~cut_off
+    not_done = operations["outcome"].isin(_GIVEN_UP).to_numpy()
     if not_done.any() and not (ends.last >= 0).any():
         return Judgement("NA", threshold=lost, note=_UNLINKED)
     gone = not_done & (ends.last >= 0) & ends.trouble

@@ -15,7 +15,9 @@ def read(tmp_path, text, format="jsonl", *, begin=0, **columns):
     path = tmp_path / "calls.log"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     log = AppLog("calls.log", format, {name: columns.get(name, name) for name in LOG_FIELDS})
-    return read_log(log, path, begin=begin, host="provider.test", shown=lambda text: text.replace("SECRET", "?"))
+    return read_log(
+        log, path, begin=begin, host="provider.test", shown=lambda text: text.replace("SECRET", "?")
+    )
 
 
 def rows(found):
@@ -32,8 +34,14 @@ SAME = {"line": 1, "method": "GET", "path": "/v1/events", "status": 200, "person
 @pytest.mark.parametrize(
     ("format", "text"),
     [
-        ("jsonl", '{"method": "get", "path": "https://provider.test/v1/events?x=1", "status": 200, "person": "ann"}'),
-        ("jsonl", '{"method": "GET", "path": "/v1/ev%65nts", "status": "200", "person": "ann", "wait": null}'),
+        (
+            "jsonl",
+            '{"method": "get", "path": "https://provider.test/v1/events?x=1", "status": 200, "person": "ann"}',
+        ),
+        (
+            "jsonl",
+            '{"method": "GET", "path": "/v1/ev%65nts", "status": "200", "person": "ann", "wait": null}',
+        ),
         ("logfmt", 'level=info method=GET path="/v1/events" status=200 person=ann wait='),
     ],
 )
@@ -116,7 +124,10 @@ def test_calls_to_other_hosts_are_left_out(tmp_path):
 
 def test_texts_are_redacted_as_the_ledgers_are(tmp_path):
     """Every text passes through what the ledger uses; request ids are looked at later."""
-    found = read(tmp_path, '{"path": "/SECRET", "person": "SECRET", "tenant": "SECRET", "route": "SECRET", "wait": "SECRET"}')
+    found = read(
+        tmp_path,
+        '{"path": "/SECRET", "person": "SECRET", "tenant": "SECRET", "route": "SECRET", "wait": "SECRET"}',
+    )
     assert rows(found) == [{"line": 1, "path": "/?", "person": "?", "tenant": "?", "route": "?", "wait": "?"}]
 
 
@@ -137,7 +148,10 @@ def test_no_file_is_said(tmp_path):
         ({"log": {}}, "tool.quotalab.app.log.file: is missing"),
         ({"log": {"file": "/x"}}, "tool.quotalab.app.log.file: must lie inside the workspace"),
         ({"log": {"file": "x", "format": "xml"}}, "tool.quotalab.app.log.format: must be one of"),
-        ({"log": {"file": "x", "columns": {"when": "ts"}}}, "tool.quotalab.app.log.columns.when: is not a key"),
+        (
+            {"log": {"file": "x", "columns": {"when": "ts"}}},
+            "tool.quotalab.app.log.columns.when: is not a key",
+        ),
     ],
 )
 def test_wrong_settings_are_one_clear_line(table, told):

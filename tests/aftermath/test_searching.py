@@ -10,8 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from quotalab.aftermath import AppFiles, Patterns, Searched, search_file
-from quotalab.aftermath import searching
+from quotalab.aftermath import AppFiles, Patterns, Searched, search_file, searching
 
 TOKEN = "k3Jd-92_sLqPw0xZb7Vn4TyRf6Hg1CmEaUoIiKjDlQs"
 SPACED = "p w+d/with=odd&characters%"

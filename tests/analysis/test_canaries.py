@@ -12,9 +12,7 @@ SECRETS = {"access token": 3, "client secret": 1}
 def searched(*found, logs=0, state=0, secrets=SECRETS, **more):
     ledger = LedgerBuilder()
     for place, file, line, kind, encoding in found:
-        ledger.event(
-            9, "secret-found", place=place, file=file, line=line, kind=kind, encoding=encoding
-        )
+        ledger.event(9, "secret-found", place=place, file=file, line=line, kind=kind, encoding=encoding)
     told = {"skipped": [], "skipped_total": 0, "secrets_left_out": 0, **more}
     ledger.event(9, "secrets-searched", logs=logs, state=state, secrets=secrets, found=len(found), **told)
     return ledger

@@ -157,7 +157,9 @@ def test_matching_finds_as_many_pairs_as_there_can_be(rules, tmp_path, judge):
     draw = random.Random(3)
     for _ in range(12):
         at_calls = sorted(round(draw.uniform(0, 20), 3) for _ in range(12))
-        at_entries = [round(draw.choice(at_calls) + draw.uniform(-1.3, 1.3), 3) for _ in range(draw.randrange(14))]
+        at_entries = [
+            round(draw.choice(at_calls) + draw.uniform(-1.3, 1.3), 3) for _ in range(draw.randrange(14))
+        ]
         ledger = LedgerBuilder()
         long = [draw.choice([0, 0.4]) for _ in at_calls]
         for at, took in zip(at_calls, long, strict=True):

@@ -31,7 +31,7 @@ CASES = [
     },
     {
         "RULE": "QL605",
-        "TOLD": "It fills the app's limit with calls for three people.",
+        "TOLD": "It fills the app's limit with calls for one person.",
         "build": "reading_much",
         "RUN": {
             "scenario": "overload",
@@ -41,7 +41,8 @@ CASES = [
         },
         "FOLLOWS": {
             "QL501",  # with a budget that one person fills, that person is declined
-            "QL603",  # overload is somebody who asks all the time
+            "QL601",  # overload is somebody who asks all the time, as a timer would
+            "QL603",
             "QL507",
         },
     },
