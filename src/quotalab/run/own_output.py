@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -56,15 +57,20 @@ def _texts(folder: RunFolder, app_log: pa.Table | None) -> Iterator[tuple[str, b
             for data in _of_batch(batch):
                 yield "applog.parquet", data
     for path in sorted(folder.path.glob("*.arrows")):
-        with pa.OSFile(str(path)) as file:
+        for batch in _batches(path):
+            for data in _of_batch(batch):
+                yield f"{path.name.partition('.')[0]}.parquet", data
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """As far as the stream is flushed: it is not closed yet, and one without rows has not even begun."""
+    with pa.OSFile(str(path)) as file:
+        try:
             reader = pa.ipc.open_stream(file)
             while True:
-                try:
-                    batch = reader.read_next_batch()
-                except (StopIteration, pa.ArrowException, EOFError, OSError):
-                    break  # as far as it is flushed: the stream is not closed yet
-                for data in _of_batch(batch):
-                    yield f"{path.name.partition('.')[0]}.parquet", data
+                yield reader.read_next_batch()
+        except (StopIteration, pa.ArrowException, EOFError, OSError):
+            return
 
 
 def _of_batch(batch: pa.RecordBatch) -> Iterator[bytes]:
