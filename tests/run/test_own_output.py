@@ -36,6 +36,7 @@ def test_a_secret_in_a_table_or_an_input_is_a_fault(tmp_path, place):
         writer.flush()
     sandbox = Sandbox()
     search_own_output(folder, sandbox, None)
+    writer.close()
     file = {"event": "events.parquet", "input": "provider.json"}.get(place)
     told = sandbox.events[-1][1]
     assert (told["found"], told["tables"], told["inputs"], told["whole"]) == (int(bool(place)), 3, 2, True)

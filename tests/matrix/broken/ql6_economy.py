@@ -12,7 +12,8 @@ CASES = [
         "RULE": "QL601",
         "TOLD": "It asks for everybody's calendar every five minutes.",
         "build": "polling",
-        "RUN": {"users": 3, "for": "4h", "settings": ("limits.hourly.limit=1000",)},
+        "RUN": {"users": 20, "for": "3h", "settings": ("limits.hourly.limit=1000",)},
+        "POLICY": {"budget": {"calls": 1000}},
     },
     {
         "RULE": "QL603",
