@@ -39,8 +39,6 @@ CASES = [
         "FOLLOWS": {
             "QL101",  # without a budget the limit is overrun
             "QL102",
-            "QL105",  # and whoever comes next comes into the same window
-            "QL106",
             "QL201",  # others call before the promised end: nothing was shared
             "QL501",  # what is lost is not done
             "QL503",  # and the error is shown
