@@ -19,7 +19,7 @@ FLOORS = [
     {"profiles"},
     {"ledger", "traces"},
     {"clock", "frames"},
-    {"traffic", "quota", "rules", "browser"},
+    {"traffic", "quota", "rules", "browser", "aftermath"},
     {"sandbox"},
     {"reference"},
     {"scenario"},
@@ -28,7 +28,7 @@ FLOORS = [
     {"cli"},
     {"__main__"},
 ]
-ACTING = {"clock", "traffic", "quota", "sandbox", "reference", "scenario", "run", "browser"}
+ACTING = {"clock", "traffic", "quota", "sandbox", "reference", "scenario", "run", "browser", "aftermath"}
 JUDGING = {"frames", "rules", "report"}
 FOREIGN_TO_JUDGES = {"gevent", "locust", "flask", "authlib", "httpx", "time_machine"}
 

@@ -92,6 +92,8 @@ class ReferenceApi:
     tenant_at: str
     """JSON pointer to it in the answer."""
     list: Endpoint
+    list_all: str | None
+    """The path of `list` where all of it is wanted, with the largest pages there are; None: as it is."""
     items_at: str
     """JSON pointer to the items of a list's answer."""
     next: str
@@ -129,6 +131,7 @@ def parse_reference(table: Table) -> ReferenceApi:
         next=_next(listed),
         next_at=_pointer(listed, "next_at", ""),
         more_at=_pointer(listed, "more_at", ""),
+        list_all=_path(listed, "all", known) if "all" in listed else None,
         list=_endpoint(listed, "GET", known),
         read=_endpoint(table.table("read"), "GET", ("n", *known)),
         create=_endpoint(table.table("create"), "POST", ("title", *known)),

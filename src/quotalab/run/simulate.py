@@ -65,6 +65,7 @@ def simulate(
     with _time(options) as (clock, entropy, start_ns):
         # From here on Locust may be imported: it patches the process, which virtual time must do first.
         from quotalab.run.locust_options import environment_for
+        from quotalab.run.own_output import search_own_output
         from quotalab.run.scenario_file import load_scenario
         from quotalab.scenario.needs import resolve
         from quotalab.scenario.stage import Stage
@@ -139,7 +140,9 @@ def simulate(
         stage.close()
         ended_ns = clock.now_ns()
         stage_done("the simulated time")
-    recording.end(ended_ns)
+        recording.writer.flush()
+        search_own_output(recording.folder, stage.sandbox, stage.app_log)
+    recording.end(ended_ns, stage.app_log)
     stage_done("compacting the ledger")
     return Simulated(recording.folder.path, errors, tuple(stage.sandbox.faults))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from errno import EPIPE
 from http import HTTPStatus
 from typing import Any
@@ -143,6 +143,29 @@ class Sandbox:
             redirect_uri=redirect_uri,
             names_issuer=oauth.issuer_parameter,
         )
+
+    def keep_secrets(self) -> None:
+        """From now on every secret issued or seen is kept, so that `secrets` has it."""
+        if self._store.secrets is None:
+            self._store.secrets = {}
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Tokens, codes, verifiers and client secrets, each with what it is. Never to be written."""
+        return self._store.secrets or {}
+
+    @property
+    def secrets_left_out(self) -> int:
+        """How many more there were than are kept."""
+        return self._store.secrets_left_out
+
+    def shown(self, text: str) -> str:
+        """A text as far as it may be written: every run in it that could be a secret is replaced."""
+        return self._recorder.path(text)
+
+    def event(self, what: str, who: str | None = None, **details: object) -> None:
+        """Append an event that happens now to the ledger."""
+        self._recorder.event(what, who, **details)
 
     def password_of(self, person: str) -> str:
         """The password with which a listed test user signs in."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 from gevent.pool import Group
 
 from quotalab.browser import Browser
@@ -27,6 +28,7 @@ from quotalab.profiles.traffic import Habits, Traffic
 from quotalab.reference import build as build_reference
 from quotalab.sandbox import Access, Sandbox
 from quotalab.sandbox.transport import MemoryTransport, current_operation
+from quotalab.scenario.ending import Ending
 from quotalab.scenario.probes import Probes
 from quotalab.traffic import PersonPlan, person_name, plan
 
@@ -75,12 +77,17 @@ class Stage:
         self._operation_key = entropy.key("operations")
         self._server: Any = None
         self._opened: Sandbox | None = None
+        self._ending: Ending | None = None
+        self.app_log: pa.Table | None = None
+        """When the stage is closed: the entries of the app's own log, where it has one."""
         self._state = tempfile.TemporaryDirectory(prefix="quotalab-app-")
         self._transport: httpx.BaseTransport | None = None
         self.app: Any = None
         try:
             self.sandbox, access = self._open(provider.for_people(users), start_ns, listens=listens)
             self._opened = self.sandbox
+            kept = Path(self._state.name) if app.build is None else None
+            self._ending = Ending(app, root, self.sandbox, kept)
             self.probes = Probes(
                 provider.faults,
                 [kept.person for kept in self._plans],
@@ -105,12 +112,14 @@ class Stage:
         }
         if not listens:
             sandbox = Sandbox(provider, issuer=_MEMORY_ISSUER, **parts)
+            sandbox.keep_secrets()
             self._transport = MemoryTransport(sandbox, self.clock)
             return sandbox, replace(sandbox.register(self.callback), transport=self._transport)
         from quotalab.sandbox.server import LoopbackServer
 
         self._server = LoopbackServer()
         sandbox = Sandbox(provider, issuer=self._server.address, **parts)
+        sandbox.keep_secrets()
         self._server.serve(sandbox)
         self._transport = httpx.HTTPTransport()
         return sandbox, sandbox.register(self.callback)
@@ -127,6 +136,7 @@ class Stage:
                 entropy=self.entropy,
                 state=Path(self._state.name),
                 traceparent=_traceparent,
+                log=root / settings.log.file if settings.log is not None else None,
             )
         self._set_environment(settings.env, access)
         build = _import(settings.build, root)
@@ -196,6 +206,9 @@ class Stage:
         close = getattr(self.app, "close", None)
         if callable(close):
             close()
+        if self._ending is not None:
+            self.app_log = self._ending.look()
+            self._ending = None
         if self._transport is not None:
             self._transport.close()
         if self._server is not None:

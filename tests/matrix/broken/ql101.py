@@ -4,6 +4,8 @@ RULE = "QL101"
 FOLLOWS = {
     "QL102",  # what is overrun has no headroom
     "QL501",  # people whose calls are refused get nothing
+    "QL503",  # it asks once, and so shows the refusal
+    "QL504",  # what was refused is lost
 }
 RUN = {"users": 100, "for": "3h", "settings": ("limits.hourly.limit=20",)}
 POLICY = {"budget": {"calls": 40}, "retry": {"attempts": 1}}
