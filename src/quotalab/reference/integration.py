@@ -305,7 +305,7 @@ class Calendar:
             who = self._who(person)
             accounts = self._budget.acquire(who, interactive=interactive, deadline_ns=deadline_ns)
         try:
-            return Answer(
+            answer = Answer(
                 self._client.request(
                     request.method,
                     request.url,
@@ -315,6 +315,9 @@ class Calendar:
                     auth=auth,
                 )
             )
+            if self._budget is not None:
+                self._budget.heed(self._who(person), answer.response.headers)
+            return answer
         finally:
             if self._budget is not None and accounts is not None:
                 self._budget.settle(accounts)
