@@ -1,11 +1,12 @@
-"""Does the app help a provider that is down to its feet, or keep it there?
+"""Does the app help a provider that is down, or keep it down?
 
-From ten to eleven every call is answered 503. Then the phones wake up that had held back what was asked of them.
+From ten to eleven every call is answered 503, with five minutes to wait. Then the phones wake up that had
+held back what was asked of them.
 
 quotalab run outage_and_recovery
 
-A good app asks seldom while the provider is down, shows what it has, and fails fast where it has nothing. When the
-provider is back, what has waited comes spread out and within the limit, and soon everything is as before.
+A good app asks seldom while the provider is down, shows what it has, and fails fast where it has nothing.
+When the provider is back, what has waited comes spread out and within the limit, and soon all is as before.
 """
 
 from quotalab.scenario import Asked, PlannedPerson, operation

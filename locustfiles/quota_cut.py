@@ -3,10 +3,12 @@
 At noon a hundred calls an hour become forty. No letter comes: the next answer says so.
 
 quotalab run quota_cut
-quotalab run quota_cut --set timetable.0.limits.hourly=20
+quotalab run quota_cut --set 'timetable=[{after="12h", why="the provider is strict", limits={hourly=20}}]'
 
-A good app learns of it from the first answer, shares what it knows among everything it does, and lives within the new
-limit from then on: it waits as long as it is told, serves people from what it has, and lets the background wait.
+A good app learns of it from the first answer, shares what it knows among all that it does, and lives within
+the new limit from then on: it waits as long as it is told, serves people from what it has, and lets the
+background wait. That the last hour was above the new limit is nobody's fault, and the report says it
+(QL102).
 """
 
 from quotalab.scenario import Asked, PlannedPerson, operation

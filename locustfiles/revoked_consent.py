@@ -5,9 +5,9 @@ At noon ten of sixty people remove the app, on the provider's own page.
 quotalab run revoked_consent
 quotalab run revoked_consent --set 'faults=[{kind="withdraw_consent", at="12h"}]'       (everybody does)
 
-Their tokens are dead, and no renewal brings them back. A good app finds that out with one call and one renewal a
-person, asks nothing more in their name, forgets their tokens, and sends whoever opens it again to the provider,
-once. Everybody else notices nothing.
+Their tokens are dead, and no renewal brings them back. A good app finds that out with one call and one
+renewal a person, asks nothing more in their name, forgets their tokens, and sends whoever opens it again to
+the provider, once. Everybody else notices nothing.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from quotalab.scenario import Asked, Declined, PlannedPerson, operation
 class Member(PlannedPerson):
     """Someone who has connected the app, and may think better of it."""
 
-    provider = "temporary-production/revoked-consent"
+    provider = "temporary-production/revoked"
     traffic = "revoked-consent"
 
     @operation(deadline="30s")

@@ -174,7 +174,7 @@ class Budget:
                     account.close(self._clock.now_ns() + duration_ns)
 
     def heed(self, who: Mapping[str, str], headers: Mapping[str, str]) -> None:
-        """Take up how many calls the provider now says that it allows, where an allowance has a header for it.
+        """Take up how many calls the provider now says that it allows, where a header tells of it.
 
         What is not there, or is no number, changes nothing. Whoever waits goes on waiting as before.
         """

@@ -22,7 +22,7 @@ from quotalab.errors import ScenarioError
 from quotalab.profiles.policy import Policy
 from quotalab.profiles.reference import Allowance, ReferenceApi
 from quotalab.reference.answers import Answer, promised_ns
-from quotalab.reference.authorization import Authorizer, BearerAuth
+from quotalab.reference.authorization import Authorizer, BearerAuth, bearer_of
 from quotalab.reference.budget import Budget
 from quotalab.reference.errors import Declined, ProviderError
 from quotalab.reference.requests import Request, filled, first_request, next_request
@@ -265,7 +265,7 @@ class Calendar:
         attempt, refused_token = 0, None
         while True:
             # A stale token is renewed now, not with a call of the budget in hand.
-            token = self._authorizer.token(person, beside=refused_token)
+            self._authorizer.token(person, beside=refused_token)
             try:
                 answer = self._send(
                     person, request, interactive=patience.interactive, deadline_ns=deadline_ns
@@ -278,7 +278,9 @@ class Calendar:
                 continue
             refused = answer.told(self._api.refused)
             if refused is None and refused_token is None and answer.told(self._api.expired) is not None:
-                refused_token = token  # once with a fresh one; a second such answer in a row stands
+                # Once with a fresh one; a second such answer in a row stands. While the budget let the call
+                # wait, another token may have come: which one was refused stands in the request.
+                refused_token = bearer_of(answer.response.request)
                 continue
             attempt += 1
             told = refused or self._error(answer)
