@@ -203,7 +203,8 @@ class BearerAuth(httpx.Auth):
 
 def bearer_of(request: httpx.Request) -> str:
     """The token that `BearerAuth` put on a request."""
-    return request.headers.get("Authorization", "").removeprefix("Bearer ")
+    sent: str = request.headers.get("Authorization", "")
+    return sent.removeprefix("Bearer ")
 
 
 def _code(response: httpx.Response) -> str:
