@@ -152,18 +152,18 @@ def _format_of(first: bytes, columns: ColumnMap | None) -> str:
     lines = [line.rstrip(b"\r") for line in first[: 1 << 20].split(b"\n") if line.strip()][:100]
     if not lines:
         return "common"  # nothing to tell from, and nothing that will be kept
-    if lines[0].lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
+    objects = [line.lstrip(b"\xef\xbb\xbf \t").startswith(b"{") for line in lines]
+    if objects[0]:
         start = first[:4096]
         if b'"log"' in start and (b'"entries"' in first[: 1 << 20] or b'"creator"' in start):
             return "har"
-        return "jsonl"
     if columns is not None and columns.names:
-        return "csv"
+        return "jsonl" if objects[0] else "csv"
     common = sum(map(looks_like_common, lines))
     alb = sum(map(looks_like_alb, lines))
     if common or alb:
-        return "common" if common >= alb else "alb"
-    if sum(line.lstrip().startswith(b"{") for line in lines) > len(lines) // 2:
+        return "jsonl" if sum(objects) > common + alb else "common" if common >= alb else "alb"
+    if objects[0] or sum(objects) > len(lines) // 2:
         return "jsonl"
     head = lines[0][:4096]
     if any(mark in head for mark in b",\t;|") and b"\0" not in head and b"[" not in head:
