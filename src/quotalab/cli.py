@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         help="simulate, judge, report",
         description="Run a scenario against a sandbox of the provider, in virtual time, and judge it.",
         epilog="Everything after -- goes to Locust: quotalab run SCENARIO -- --tags morning",
+        allow_abbrev=False,  # --seeds passes the other options on as they were given
     )
     run.set_defaults(function=_run)
     run.add_argument("scenario", nargs="?", default="temporary_access", metavar="SCENARIO",
@@ -93,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--seed", type=int, default=1, metavar="N", help="the same seed repeats a run exactly (default: 1)"
+    )
+    run.add_argument(
+        "--seeds", type=_count, metavar="N", help="so many runs, from --seed on, and what they say together"
+    )
+    run.add_argument(
+        "--jobs", type=_count, metavar="N", help="of --seeds, so many at once (default: a CPU each)"
     )
     run.add_argument("--clock", choices=("virtual", "real"), default="virtual", help="default: virtual")
     run.add_argument("--transport", choices=("memory", "socket"), default="memory", help="default: memory")
@@ -166,6 +173,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     sandbox.add_argument("--quiet", action="store_true", help="no line for each call")
 
+    nightly = commands.add_parser(
+        "nightly",
+        help="the matrix of runs, against its baselines",
+        description="Run the matrix in [tool.quotalab.nightly] side by side and compare it with the "
+        "baselines. A job that was killed goes on where it stood.",
+    )
+    nightly.set_defaults(function=_nightly)
+    nightly.add_argument(
+        "--jobs", type=_count, metavar="N", help="so many runs at once (default: a CPU each)"
+    )
+    nightly.add_argument(
+        "--update-baseline",
+        action="store_true",
+        help="tonight's runs become what later ones are held against",
+    )
+    nightly.add_argument(
+        "--out", type=Path, metavar="DIR", help="the night's folder (default: runs/nightly/DATE)"
+    )
+
     profiles = commands.add_parser(
         "profiles",
         help="show provider profiles, or check one of your own",
@@ -201,6 +227,10 @@ def _run(options: argparse.Namespace) -> int:
     from quotalab.run.simulate import simulate
     from quotalab.run.timings import Timings
 
+    if options.seeds is not None:
+        return _run_seeds(options)
+    if options.jobs is not None:
+        raise InputError("--jobs: is for the runs of --seeds N; one run is one process")
     timings = Timings(RealClock())
     workspace = Workspace.find(Path.cwd(), options.workspace)
     asked = RunOptions(
@@ -223,6 +253,10 @@ def _run(options: argparse.Namespace) -> int:
     )
     if asked.start_ns is not None and asked.clock == "real":
         raise InputError("--start: only virtual time can begin when you like; leave it out with --clock real")
+    if workspace.settings.get("rules"):  # else pandas is not needed yet
+        from quotalab.report import check_workspace_rules
+
+        check_workspace_rules(workspace)
     progress = _live_line if sys.stderr.isatty() else None
     simulated = simulate(asked, workspace, progress=progress, stage_done=timings.done)
     if progress is not None:
@@ -243,6 +277,67 @@ def _run(options: argparse.Namespace) -> int:
     return 3 if simulated.faults else verdict.exit_code(strict=options.strict)
 
 
+def _run_seeds(options: argparse.Namespace) -> int:
+    from quotalab.clock import RealClock
+    from quotalab.ledger.recording import default_folder
+    from quotalab.nightly.seeds import run_seeds
+
+    if options.timings:
+        raise InputError("--timings: is for one run; leave --seeds out")
+    given = options.given[: options.given.index("--")] if "--" in options.given else options.given
+    passed = _without(given, ("--seeds", "--seed", "--jobs", "--out"), ("--strict",))
+    folder = options.out or default_folder(
+        RealClock().now_ns(), Path(options.scenario).stem, "seeds", options.seed
+    )
+    told = run_seeds(
+        passed,
+        range(options.seed, options.seed + options.seeds),
+        folder.absolute(),
+        jobs=options.jobs or os.cpu_count() or 1,
+        cwd=Path.cwd(),
+        locust=options.locust,
+        strict=options.strict,
+        progress=_live_line if sys.stderr.isatty() else None,
+    )
+    if sys.stderr.isatty():
+        _live_line("")
+    print(f"{told.text()}\n\n{folder}")
+    return told.code
+
+
+def _nightly(options: argparse.Namespace) -> int:
+    from quotalab.clock import RealClock
+    from quotalab.nightly.job import night_folder, run_night
+
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    folder = options.out or night_folder(workspace.root, RealClock().now_ns(), again=options.update_baseline)
+    live = sys.stderr.isatty()
+    night = run_night(
+        workspace,
+        folder.absolute(),
+        jobs=options.jobs or os.cpu_count() or 1,
+        updates=options.update_baseline,
+        progress=_live_line if live else None,
+    )
+    if live:
+        _live_line("")
+    print(f"{night.text}\n\n{folder}")
+    return night.code
+
+
+def _without(given: Sequence[str], valued: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """The arguments less some options, of which the `valued` take what follows with them."""
+    kept, skips = [], False
+    for argument in given:
+        if skips or argument in flags:
+            skips = False
+        elif argument in valued:
+            skips = True
+        elif argument.partition("=")[0] not in valued:
+            kept.append(argument)
+    return kept
+
+
 def _sandbox(options: argparse.Namespace) -> int:
     from quotalab.run.serve import ServeOptions, serve
 
@@ -261,6 +356,10 @@ def _sandbox(options: argparse.Namespace) -> int:
         command=("quotalab", *options.given),
     )
     workspace = Workspace.find(Path.cwd(), options.workspace)
+    if workspace.settings.get("rules"):
+        from quotalab.report import check_workspace_rules
+
+        check_workspace_rules(workspace)
     served = serve(asked, workspace, _say, colour=_wants_colour())
     for fault in served.faults:
         print(f"quotalab: {fault}", file=sys.stderr)
