@@ -145,12 +145,8 @@ def chain_document(
             }
         )
     document = {
-        "schema": 1,
         "kind": "chain",
-        "name": name,
-        "title": f"Fitted to a trace of {len(trace):,} requests",
-        "description": f"{trace.source_count:,} sources, {len(sessions):,} sessions, in {period_days} d.",
-        "people": people or trace.source_count,
+        **_head(trace, sessions, period_days, name, people),
         "period_days": period_days,
         "gaps": {
             "resolution": f"{trace.resolution_ns}ns",
@@ -187,11 +183,7 @@ def laws_document(
     for _ in range(200):
         shares = shares @ np.array(table["next"])
     return {
-        "schema": 1,
-        "name": name,
-        "title": f"Fitted to a trace of {len(trace):,} requests",
-        "description": f"{trace.source_count:,} sources, {len(sessions):,} sessions, in {days} d.",
-        "people": people or trace.source_count,
+        **_head(trace, sessions, days, name, people),
         "arrivals": {"by_hour": np.bincount(_hour_of_period(sessions.start_ns, 1), minlength=24).tolist()},
         "sessions": {"per_person": np.bincount(per_day)[1:].tolist()},
         "operations": {
@@ -199,6 +191,17 @@ def laws_document(
             "think_s": _law_table(laws[0]) if laws else {"law": "constant", "value": 0},
         },
         "mix": {one: round(float(share), 6) for one, share in zip(table["names"], shares, strict=True)},
+    }
+
+
+def _head(trace: Trace, sessions: Sessions, days: int, name: str, people: int | None) -> dict[str, Any]:
+    """What a fitted profile says of itself."""
+    return {
+        "schema": 1,
+        "name": name,
+        "title": f"Fitted to a trace of {len(trace):,} requests",
+        "description": f"{trace.source_count:,} sources, {len(sessions):,} sessions, in {days} d.",
+        "people": people or trace.source_count,
     }
 
 
