@@ -469,6 +469,11 @@ def _trace_parser(commands: Any) -> None:
         choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
         help="default: found from the first lines",
     )
+    imports.add_argument(
+        "--log-format",
+        metavar="TEXT",
+        help="of an access log in a format of your own: as nginx's log_format has it, '$remote_addr ...'",
+    )
     imports.add_argument("--columns", metavar="MAP", help="of CSV and JSON lines, as time=t,source=client")
     imports.add_argument(
         "--unit", default="s", help="what numbers as times count: s, ms, us, ns (default: s)"
@@ -517,8 +522,10 @@ def _trace_parser(commands: Any) -> None:
 def _trace_import(options: argparse.Namespace) -> int:
     from quotalab.clock import SystemEntropy
     from quotalab.run.options import parse_start_ns
-    from quotalab.traces import ColumnMap, import_trace, load_naming
+    from quotalab.traces import ColumnMap, LogFormat, import_trace, load_naming
 
+    if options.log_format is not None and (options.format not in (None, "nginx") or options.columns):
+        raise InputError("--log-format: is for access logs; leave out --format and --columns")
     key = SystemEntropy().key("pseudonyms")
     if options.key_file is not None:
         if options.plain:
@@ -544,6 +551,7 @@ def _trace_import(options: argparse.Namespace) -> int:
         format=options.format,
         columns=columns,
         naming=load_naming(options.operations) if options.operations else None,
+        log_format=LogFormat.parse(options.log_format) if options.log_format is not None else None,
         progress=progress,
     )
     if progress is not None:

@@ -22,7 +22,7 @@ from quotalab.errors import ScenarioError
 from quotalab.profiles.policy import Policy
 from quotalab.profiles.reference import Allowance, ReferenceApi
 from quotalab.reference.answers import Answer, promised_ns
-from quotalab.reference.authorization import Authorizer, BearerAuth
+from quotalab.reference.authorization import Authorizer, BearerAuth, bearer_of
 from quotalab.reference.budget import Budget
 from quotalab.reference.call_log import CallLog
 from quotalab.reference.errors import Declined, ProviderError
@@ -282,7 +282,7 @@ class Calendar:
         while True:
             # A stale token is renewed now, not with a call of the budget in hand.
             try:
-                token = self._authorizer.token(person, beside=refused_token)
+                self._authorizer.token(person, beside=refused_token)
             except ProviderError as error:
                 attempt += 1
                 self._wait(self._renewal_wait_ns(error, attempt), patience, error.status, error.code)
@@ -300,7 +300,9 @@ class Calendar:
                 continue
             refused = answer.told(self._api.refused)
             if refused is None and refused_token is None and answer.told(self._api.expired) is not None:
-                refused_token = token  # once with a fresh one; a second such answer in a row stands
+                # Once with a fresh one; a second such answer in a row stands. While the budget let the call
+                # wait, another token may have come: which one was refused stands in the request.
+                refused_token = bearer_of(answer.response.request)
                 self._note(person, request, answer, 0)
                 continue
             attempt += 1
@@ -335,7 +337,7 @@ class Calendar:
             who = self._who(person)
             accounts = self._budget.acquire(who, interactive=interactive, deadline_ns=deadline_ns)
         try:
-            return Answer(
+            answer = Answer(
                 self._client.request(
                     request.method,
                     request.url,
@@ -345,6 +347,9 @@ class Calendar:
                     auth=auth,
                 )
             )
+            if self._budget is not None:
+                self._budget.heed(self._who(person), answer.response.headers)
+            return answer
         finally:
             if self._budget is not None and accounts is not None:
                 self._budget.settle(accounts)
