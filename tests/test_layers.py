@@ -22,12 +22,13 @@ FLOORS = [
     {"traffic", "quota", "rules", "browser"},
     {"sandbox"},
     {"reference"},
+    {"hosting"},
     {"scenario"},
     {"run", "report"},
     {"cli"},
     {"__main__"},
 ]
-ACTING = {"clock", "traffic", "quota", "sandbox", "reference", "scenario", "run", "browser"}
+ACTING = {"clock", "traffic", "quota", "sandbox", "reference", "hosting", "scenario", "run", "browser"}
 JUDGING = {"frames", "rules", "report"}
 FOREIGN_TO_JUDGES = {"gevent", "locust", "flask", "authlib", "httpx", "time_machine"}
 

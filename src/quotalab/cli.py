@@ -79,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Everything after -- goes to Locust: quotalab run SCENARIO -- --tags morning",
     )
     run.set_defaults(function=_run)
-    run.add_argument("scenario", nargs="?", default="temporary_access", metavar="SCENARIO",
-                     help="a locustfile, by name or path (default: temporary_access)")  # fmt: skip
+    run.add_argument("scenario", nargs="?", metavar="SCENARIO",
+                     help="a locustfile, by name or path (default: the workspace's, else temporary_access)")  # fmt: skip
     run.add_argument("--provider", metavar="P", help="provider profile, NAME, NAME/VARIANT or a file")
     run.add_argument("--traffic", metavar="T", help="traffic profile (default: the scenario's)")
     run.add_argument("--policy", metavar="P", help="policy of the reference integration: polite, naive, ...")
@@ -95,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=1, metavar="N", help="the same seed repeats a run exactly (default: 1)"
     )
     run.add_argument("--clock", choices=("virtual", "real"), default="virtual", help="default: virtual")
-    run.add_argument("--transport", choices=("memory", "socket"), default="memory", help="default: memory")
+    run.add_argument("--transport", choices=("memory", "socket"),
+                     help="how the app reaches the sandbox (default: memory where the app can take it)")  # fmt: skip
     run.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
                      help="a key of the provider profile, as limits.hourly.limit=50; repeatable")  # fmt: skip
     run.add_argument("--responses", type=Path, metavar="FILE",
@@ -238,6 +239,8 @@ def _run(options: argparse.Namespace) -> int:
     print(f"\n{simulated.folder}")
     if simulated.errors and verdict.verdict == "NA":
         raise ScenarioError("nothing could be judged: all that the scenario did was to raise exceptions")
+    if simulated.silent is not None:
+        raise ScenarioError(simulated.silent)
     for fault in simulated.faults:
         print(f"quotalab: {fault}", file=sys.stderr)
     return 3 if simulated.faults else verdict.exit_code(strict=options.strict)

@@ -9,10 +9,11 @@ from pathlib import Path
 from quotalab.errors import InputError
 from quotalab.profiles.reading import parse_duration_ns
 
-__all__ = ["DEFAULT_START_NS", "RunOptions", "parse_span_ns", "parse_start_ns"]
+__all__ = ["DEFAULT_SCENARIO", "DEFAULT_START_NS", "RunOptions", "parse_span_ns", "parse_start_ns"]
 
 DEFAULT_START_NS = 1_767_571_200_000_000_000
 """Monday 2026-01-05 00:00 UTC."""
+DEFAULT_SCENARIO = "temporary_access"
 _LONGEST_NS = 366 * 86_400 * 10**9
 
 
@@ -20,7 +21,8 @@ _LONGEST_NS = 366 * 86_400 * 10**9
 class RunOptions:
     """Options of ``quotalab run``; None: the scenario's own choice."""
 
-    scenario: str = "temporary_access"
+    scenario: str | None = None
+    """None: the one that the workspace names, else `DEFAULT_SCENARIO`."""
     provider: str | None = None
     traffic: str | None = None
     policy: str | None = None
@@ -29,7 +31,8 @@ class RunOptions:
     start_ns: int | None = None
     seed: int = 1
     clock: str = "virtual"
-    transport: str = "memory"
+    transport: str | None = None
+    """``memory`` or ``socket``; None: memory where the app can take it."""
     settings: tuple[str, ...] = ()
     responses: Path | None = None
     """A HAR file or an OpenAPI document with answers that the provider profile lacks."""

@@ -14,12 +14,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from quotalab.clock import Clock, Entropy, RealClock, SeededEntropy
-from quotalab.errors import InterruptedRunError, ScenarioError
+from quotalab.errors import InputError, InterruptedRunError, QuotalabError, ScenarioError
 from quotalab.ledger.recording import Recording, default_folder
-from quotalab.profiles.app import app_settings
+from quotalab.profiles.app import AppSettings, app_settings, default_scenario
 from quotalab.profiles.loading import load_policy, load_provider, load_traffic
 from quotalab.profiles.responses import read_responses
-from quotalab.run.options import DEFAULT_START_NS, RunOptions
+from quotalab.run.app_first import tell_app
+from quotalab.run.options import DEFAULT_SCENARIO, DEFAULT_START_NS, RunOptions
 from quotalab.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Simulated:
     """Exceptions that the scenario or the app raised, each with how often and where."""
     faults: tuple[str, ...]
     """What went wrong in the sandbox itself."""
+    silent: str | None = None
+    """Why nothing was proved although the run came to its end: the app called nobody."""
 
 
 def simulate(
@@ -58,8 +61,11 @@ def simulate(
     time is installed once in a process, so this is called once. Raises `QuotalabError`; no folder is left
     behind unless the simulation had begun.
     """
-    scenario = workspace.file("scenario", options.scenario)
-    app = app_settings(workspace.settings, str(workspace.root / "pyproject.toml"))
+    settings_file = str(workspace.root / "pyproject.toml")
+    app = app_settings(workspace.settings, settings_file)
+    name = options.scenario or default_scenario(workspace.settings, settings_file) or DEFAULT_SCENARIO
+    scenario = workspace.file("scenario", name)
+    transport = _transport(options, app)
     _check_named(options, workspace)
     responses = read_responses(options.responses) if options.responses is not None else None
     with _time(options) as (clock, entropy, start_ns):
@@ -67,9 +73,25 @@ def simulate(
         from quotalab.run.locust_options import environment_for
         from quotalab.run.scenario_file import load_scenario
         from quotalab.scenario.needs import resolve
-        from quotalab.scenario.stage import Stage
+        from quotalab.scenario.stage import MEMORY_ISSUER, Stage, app_place
 
         stage_done("virtual time, Locust, httpx" if options.clock == "virtual" else "Locust, httpx")
+        server = None
+        if transport == "socket":
+            from quotalab.sandbox.server import LoopbackServer
+
+            server = LoopbackServer(port=app.sandbox_port)
+        place = app_place(app)
+        told = tell_app(
+            app,
+            workspace,
+            scenario,
+            provider=options.provider,
+            settings=options.settings,
+            seed=options.seed,
+            issuer=server.address if server is not None else MEMORY_ISSUER,
+            place=place,
+        )
         classes, shape = load_scenario(scenario)
         needs = resolve(
             classes,
@@ -91,11 +113,11 @@ def simulate(
             documents=needs.documents(),
             provider=needs.provider.name,
             traffic=needs.traffic.name if needs.traffic is not None else None,
-            policy=needs.policy.name if app.build is None else None,
-            app=app.build or "reference",
+            policy=needs.policy.name if app.kind == "reference" else None,
+            app=app.label,
             seed=options.seed,
             clock=options.clock,
-            transport=options.transport,
+            transport=transport,
             users=needs.users,
             start_ns=start_ns,
             span_ns=options.span_ns,
@@ -115,7 +137,9 @@ def simulate(
                 ledger=recording.writer,
                 app=app,
                 root=workspace.root,
-                listens=options.transport == "socket",
+                place=place,
+                server=server,
+                told=told,
             )
         except BaseException:
             recording.discard()
@@ -135,13 +159,42 @@ def simulate(
                 raise ScenarioError(
                     f"the scenario or the app ended the process: exit({error.code!r})"
                 ) from None
+            if isinstance(error, ScenarioError):
+                raise ScenarioError(f"{error}\nquotalab: what there is until then: quotalab report {folder}") from None
             raise
+        silent = _silence(stage, app)
         stage.close()
         ended_ns = clock.now_ns()
         stage_done("the simulated time")
     recording.end(ended_ns)
     stage_done("compacting the ledger")
-    return Simulated(recording.folder.path, errors, tuple(stage.sandbox.faults))
+    return Simulated(recording.folder.path, errors, tuple(stage.sandbox.faults), silent)
+
+
+def _transport(options: RunOptions, app: AppSettings) -> str:
+    """How the app reaches the sandbox. Raises `InputError` for what cannot be."""
+    if app.is_elsewhere and options.clock == "virtual":
+        raise InputError(
+            f"app {app.target!r}: runs in another process, which has the real time; add --clock real, and "
+            f"perhaps shorter windows: --set limits.NAME.period=20s"
+        )
+    if options.transport == "memory" and not app.takes_access:
+        raise InputError(
+            f"--transport memory: app {app.target!r} calls the sandbox by an HTTP library of its own, over "
+            f"loopback; leave --transport out"
+        )
+    return options.transport or ("memory" if app.kind in ("reference", "build") else "socket")
+
+
+def _silence(stage: Stage, app: AppSettings) -> str | None:
+    """What to say when people asked for something and not one call of the app's arrived."""
+    if app.kind == "reference" or stage.sandbox.heard_app or not stage.asked:
+        return None
+    return (
+        f"not one call of app {app.label!r} reached the sandbox at {stage.sandbox.issuer}, so nothing is proved: "
+        f"the app does not use the endpoints that it was given; see env and rewrite under [tool.quotalab.app]"
+        f"{stage.last_output()}"
+    )
 
 
 def _check_named(options: RunOptions, workspace: Workspace) -> None:
@@ -184,6 +237,15 @@ def _play(
     import gevent
 
     environment.stage = stage
+    main = gevent.getcurrent()
+
+    def give_up(error: QuotalabError) -> None:
+        if not given_up:
+            given_up.append(error)
+            gevent.kill(main, _GivenUp, block=False)
+
+    given_up: list[QuotalabError] = []
+    stage.give_up = give_up
     runner = environment.create_local_runner()
     if options.clock == "virtual":
         # The one greenlet there is yet watches this process's share of a CPU, which means nothing here.
@@ -194,13 +256,17 @@ def _play(
     # Without this Ctrl-C strikes whatever greenlet is running, and each prints what it was doing.
     interrupts = gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
     reporter = gevent.spawn(_report_progress, stage, options, start_ns, progress)
-    if environment.shape_class is not None:
-        runner.start_shape()  # how many people there are is the shape's affair, up to the population
-    else:
-        runner.start(users, spawn_rate=users)
-    left_ns = start_ns + options.span_ns - stage.clock.now_ns()
-    if left_ns > 0:
-        stage.clock.sleep_ns(left_ns)
+    try:
+        stage.watch_app()
+        if environment.shape_class is not None:
+            runner.start_shape()  # how many people there are is the shape's affair, up to the population
+        else:
+            runner.start(users, spawn_rate=users)
+        left_ns = start_ns + options.span_ns - stage.clock.now_ns()
+        if left_ns > 0:
+            stage.clock.sleep_ns(left_ns)
+    except _GivenUp:
+        raise given_up[0] from None
     reporter.kill()
     runner.quit()
     interrupts.cancel()
@@ -219,6 +285,10 @@ def _report_progress(stage: Stage, options: RunOptions, start_ns: int, progress:
                 f"{gone_ns / 3.6e12:.1f} of {options.span_ns / 3.6e12:g} h simulated, "
                 f"{stage.ledger.seq} rows in the ledger"
             )
+
+
+class _GivenUp(BaseException):
+    """Thrown into the main greenlet when going on would tell nothing."""
 
 
 class _Raised:
