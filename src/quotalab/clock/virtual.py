@@ -32,7 +32,9 @@ from quotalab.clock.frames import caller
 from quotalab.clock.interfaces import Clock
 from quotalab.clock.loop import Hold, VirtualLoop
 from quotalab.clock.patched import PatchedClocks
+from quotalab.clock.polling import LatePolls
 from quotalab.clock.randomness import SeededProcess
+from quotalab.clock.running_loops import RunningLoops
 from quotalab.clock.sockets import PromptSockets
 from quotalab.clock.timeline import LAST_NS, Timeline, written
 from quotalab.clock.watchdog import Watchdog, raise_in_thread
@@ -122,6 +124,8 @@ class VirtualTime:
         self._random = SeededProcess(seed)
         self._sockets = PromptSockets(self._loop)
         self._popen = HoldingPopen(self._loop)
+        self._running_loops = RunningLoops(self._loop)
+        self._polls = LatePolls(self._loop)
         self._watchdog = Watchdog(self._loop, self._on_stalled, stall_s, hold_limit_s)
         self._restored = False
 
@@ -170,6 +174,8 @@ class VirtualTime:
         self._watchdog.stop()
         if self._thrower is not None:
             self._thrower.stop()
+        self._polls.restore()
+        self._running_loops.restore()
         self._popen.restore()
         self._sockets.restore()
         self._random.restore()
