@@ -8,6 +8,7 @@ its own and cannot be used.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -77,7 +78,7 @@ class AsgiHost(httpx.BaseTransport):
             try:
                 value = await begin()
             except BaseException as error:
-                result.set_exception(error)
+                result.set_exception(error, sys.exc_info())
                 if isinstance(error, asyncio.CancelledError):
                     raise
             else:

@@ -242,7 +242,7 @@ def _play(
     def give_up(error: QuotalabError) -> None:
         if not given_up:
             given_up.append(error)
-            gevent.kill(main, _GivenUp, block=False)
+            gevent.kill(main, _GivenUp)
 
     given_up: list[QuotalabError] = []
     stage.give_up = give_up
@@ -319,7 +319,7 @@ def _own_place(tb: TracebackType | None) -> str:
         frame
         for frame in frames
         if "site-packages" not in frame.filename
-        and not frame.filename.startswith((ours, "<frozen", sysconfig.get_path("stdlib")))
+        and not frame.filename.startswith((ours, "<frozen", "src/gevent/", sysconfig.get_path("stdlib")))
     ]
     place = (own or frames)[-1:]
     return f"{place[0].filename}:{place[0].lineno}" if place else "nowhere known"
