@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(function=_run)
     run.add_argument("scenario", nargs="?", metavar="SCENARIO",
-                     help="a locustfile, by name or path (default: the workspace's, else temporary_access)")  # fmt: skip
+                     help="a locustfile, by name or path (default: the workspace's own)")  # fmt: skip
     run.add_argument("--provider", metavar="P", help="provider profile, NAME, NAME/VARIANT or a file")
     run.add_argument("--traffic", metavar="T", help="traffic profile (default: the scenario's)")
     run.add_argument("--policy", metavar="P", help="policy of the reference integration: polite, naive, ...")
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--clock", choices=("virtual", "real"), default="virtual", help="default: virtual")
     run.add_argument("--transport", choices=("memory", "socket"),
-                     help="how the app reaches the sandbox (default: memory where the app can take it)")  # fmt: skip
+                     help="how the app reaches the sandbox (default: as the app can)")  # fmt: skip
     run.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
                      help="a key of the provider profile, as limits.hourly.limit=50; repeatable")  # fmt: skip
     run.add_argument("--responses", type=Path, metavar="FILE",
@@ -108,6 +108,21 @@ def _parser() -> argparse.ArgumentParser:
                      help="real time for which time may stand still (default: 60s)")  # fmt: skip
     run.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
     run.add_argument("--timings", action="store_true", help="print where the time went")
+
+    init = commands.add_parser(
+        "init",
+        help="plug in an app of your own",
+        description="Find the app of a project, add [tool.quotalab] to its pyproject.toml, and write a first "
+        "scenario. Nothing of the project is run. On a terminal it asks.",
+    )
+    init.set_defaults(function=_init)
+    init.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="DIR",
+                      help="the project (default: here)")  # fmt: skip
+    init.add_argument("--app", metavar="KIND=TARGET", help="the app, as asgi=myapp.web:app (default: found)")
+    init.add_argument("--provider", metavar="P", help="provider profile (default: temporary-production)")
+    init.add_argument("--scenario", metavar="NAME", help="name of the scenario (default: after the app)")
+    init.add_argument("--yes", action="store_true", help="ask nothing")
+    init.add_argument("--force", action="store_true", help="replace what an earlier init wrote")
 
     report = commands.add_parser("report", help="judge a run folder again and render it")
     report.set_defaults(function=_report)
@@ -244,6 +259,27 @@ def _run(options: argparse.Namespace) -> int:
     for fault in simulated.faults:
         print(f"quotalab: {fault}", file=sys.stderr)
     return 3 if simulated.faults else verdict.exit_code(strict=options.strict)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from quotalab.run.starting import InitOptions, init
+
+    asks = sys.stdin.isatty() and sys.stdout.isatty() and not options.yes
+    asked = InitOptions(options.folder, options.app, options.provider, options.scenario, options.force)
+    started = init(asked, _ask if asks else None)
+    for path, text in ((started.pyproject, started.table), (started.scenario, started.text)):
+        print(f"{path}\n" + "".join(f"  + {line}".rstrip() + "\n" for line in text.splitlines()))
+    for doubt in started.doubts:
+        print(f"look at this: {doubt}")
+    print(f"a first run: {started.run}")
+    return 0
+
+
+def _ask(question: str, default: str) -> str:
+    try:
+        return input(f"{question} [{default}]: " if default else f"{question}: ").strip() or default
+    except EOFError:
+        raise InputError("init: nothing was answered; give options instead, with --yes") from None
 
 
 def _sandbox(options: argparse.Namespace) -> int:

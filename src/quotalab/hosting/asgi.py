@@ -92,11 +92,12 @@ class AsgiHost(httpx.BaseTransport):
 
         self._loop.call_soon_threadsafe(start)
         try:
-            return result.get()
+            answer: _T = result.get()
         except gevent.GreenletExit:  # the person is gone: as when a connection closes
             for task in made:
                 self._loop.call_soon_threadsafe(task.cancel)
             raise
+        return answer
 
     async def _start(self) -> None:
         """``lifespan.startup`` of the ASGI specification; an app that raises at once has no lifespan."""

@@ -82,7 +82,9 @@ class AppClient(httpx.Client):
         Raises `Misfit` where it sends them nowhere, or to another provider than the sandbox.
         """
         if self._connect is None:
-            raise Misfit("tool.quotalab.app.connect: is missing; name the path that sends people to the provider")
+            raise Misfit(
+                "tool.quotalab.app.connect: is missing; name the path that sends people to the provider"
+            )
         response = self.get(self._connect, follow_redirects=False)
         for _ in range(_MOST_STEPS):
             location = response.headers.get("location")

@@ -26,7 +26,8 @@ def filled(key: str, template: str, known: Mapping[str, str]) -> str:
         return template.format_map(known)
     except (KeyError, ValueError, IndexError, AttributeError):
         raise ScenarioError(
-            f"tool.quotalab.app.{key}: {template!r} may use only " + ", ".join("{" + name + "}" for name in known)
+            f"tool.quotalab.app.{key}: {template!r} may use only "
+            + ", ".join("{" + name + "}" for name in known)
         ) from None
 
 

@@ -122,9 +122,7 @@ def open_app(
     if settings.kind in ("wsgi", "asgi"):
         app = _web_object(target, root, access)
         transport = (
-            wsgi_transport(app, base)
-            if settings.kind == "wsgi"
-            else OnlyTheApp(AsgiHost(app, target), base)
+            wsgi_transport(app, base) if settings.kind == "wsgi" else OnlyTheApp(AsgiHost(app, target), base)
         )
     else:
         app = None
@@ -148,9 +146,7 @@ def open_app(
     )
 
 
-def _started(
-    settings: AppSettings, known: dict[str, str], base: str, root: Path, folder: Path
-) -> AppProcess:
+def _started(settings: AppSettings, known: dict[str, str], base: str, root: Path, folder: Path) -> AppProcess:
     known = {**known, "app_base": base, "port": base.rpartition(":")[2].rstrip("/")}
     command = [filled("command", word, known) if "{" in word else word for word in settings.command]
     process = AppProcess(command, environment_of(settings.env, known), root, folder)

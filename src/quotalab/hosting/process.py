@@ -52,7 +52,9 @@ class AppProcess:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise ScenarioError(f"app {self._command!r}: cannot be started: {error.strerror or error}") from error
+            raise ScenarioError(
+                f"app {self._command!r}: cannot be started: {error.strerror or error}"
+            ) from error
 
     def await_listening(self, address: str, within_ns: int) -> None:
         """Wait until something listens at `address`. Raises `ScenarioError` with the app's last output."""
@@ -60,13 +62,14 @@ class AppProcess:
         def ended() -> None:
             if self._process.poll() is not None:
                 raise ScenarioError(
-                    f"app {self._command!r}: ended ({self._how()}) before it listened at {address}{self.last_output()}"
+                    f"app {self._command!r}: ended ({self._how()}) before it listened at {address}"
+                    f"{self.last_output()}"
                 )
 
         if not await_listening(address, within_ns, ended):
             raise ScenarioError(
-                f"app {self._command!r}: does not listen at {address} after {within_ns / 1e9:g} s; is it told to, "
-                f"by env or in its command? (listens_within allows more){self.last_output()}"
+                f"app {self._command!r}: does not listen at {address} after {within_ns / 1e9:g} s; is it "
+                f"told to, by env or in its command? (listens_within allows more){self.last_output()}"
             )
 
     def watch(self, on_end: Callable[[ScenarioError], None]) -> None:
@@ -76,7 +79,10 @@ class AppProcess:
             self._process.wait()
             if not self._closing:
                 on_end(
-                    ScenarioError(f"app {self._command!r}: ended ({self._how()}) in the middle of the run{self.last_output()}")
+                    ScenarioError(
+                        f"app {self._command!r}: ended ({self._how()}) in the middle of the run"
+                        f"{self.last_output()}"
+                    )
                 )
 
         gevent.spawn(wait)

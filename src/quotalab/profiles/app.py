@@ -87,7 +87,9 @@ def app_settings(settings: Mapping[str, Any], file: str) -> AppSettings:
     if url is not None:
         _check_url(app, url, command)
     elif kind == "command":
-        raise app.error("url", "is missing; it must be where the command listens, as 'http://127.0.0.1:{port}'")
+        raise app.error(
+            "url", "is missing; it must be where the command listens, as 'http://127.0.0.1:{port}'"
+        )
     read = AppSettings(
         kind=kind,
         target=" ".join(command) if kind == "command" else url if kind == "url" else target,
@@ -105,9 +107,13 @@ def app_settings(settings: Mapping[str, Any], file: str) -> AppSettings:
         raise app.error("", f"names no app; name one of: {', '.join(_KINDS)}")
     for address in read.rewrite:
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
-            raise app.error(f"rewrite.{address}", "must begin as an address does, as in https://api.example.com")
+            raise app.error(
+                f"rewrite.{address}", "must begin as an address does, as in https://api.example.com"
+            )
     if kind == "url" and read.env:
-        raise app.error("env", "an app that runs already takes no environment from here; set it where it is started")
+        raise app.error(
+            "env", "an app that runs already takes no environment from here; set it where it is started"
+        )
     return read
 
 

@@ -46,9 +46,7 @@ def tell_app(
         return None
     name = provider or provider_named_in(scenario) or Person.provider
     base, redirect_uri = place
-    access = first_access(
-        load_provider(workspace, name, settings), SeededEntropy(seed), issuer, redirect_uri
-    )
+    access = first_access(load_provider(workspace, name, settings), SeededEntropy(seed), issuer, redirect_uri)
     environment = environment_of(app.env, known_values(access, app_base=base))
     set_environment(environment)
     return environment

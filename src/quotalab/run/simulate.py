@@ -160,7 +160,9 @@ def simulate(
                     f"the scenario or the app ended the process: exit({error.code!r})"
                 ) from None
             if isinstance(error, ScenarioError):
-                raise ScenarioError(f"{error}\nquotalab: what there is until then: quotalab report {folder}") from None
+                raise ScenarioError(
+                    f"{error}\nquotalab: what there is until then: quotalab report {folder}"
+                ) from None
             raise
         silent = _silence(stage, app)
         stage.close()
@@ -191,9 +193,9 @@ def _silence(stage: Stage, app: AppSettings) -> str | None:
     if app.kind == "reference" or stage.sandbox.heard_app or not stage.asked:
         return None
     return (
-        f"not one call of app {app.label!r} reached the sandbox at {stage.sandbox.issuer}, so nothing is proved: "
-        f"the app does not use the endpoints that it was given; see env and rewrite under [tool.quotalab.app]"
-        f"{stage.last_output()}"
+        f"not one call of app {app.label!r} reached the sandbox at {stage.sandbox.issuer}, so nothing is "
+        f"proved: the app does not use the endpoints that it was given; see env and rewrite under "
+        f"[tool.quotalab.app]{stage.last_output()}"
     )
 
 

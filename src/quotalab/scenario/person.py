@@ -246,10 +246,15 @@ class Person(User):
         if last is None or last.tb_frame.f_code.co_filename not in (scenario, __file__):
             return None  # the app's own code lacks it: that is the app's affair
         public = [own for own in dir(self.app) if not own.startswith("_")]
-        has = "get, post and the rest of httpx.Client" if isinstance(self.app, AppClient) else ", ".join(public[:12])
+        has = (
+            "get, post and the rest of httpx.Client"
+            if isinstance(self.app, AppClient)
+            else ", ".join(public[:12])
+        )
         return Misfit(
-            f"{scenario}: the operation {name!r} wants {error.name!r} of the app, which {self.stage.app_label} does "
-            f"not have (it has: {has or 'nothing'}); name a scenario that is made for it, or let quotalab init write one"
+            f"{scenario}: the operation {name!r} wants {error.name!r} of the app, which "
+            f"{self.stage.app_label} does not have (it has: {has}); name a scenario that is made for it, or "
+            f"let quotalab init write one"
         )
 
     def _connect_first(self) -> None:

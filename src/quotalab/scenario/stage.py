@@ -152,8 +152,8 @@ class Stage:
             environment = environment_of(settings.env, known_values(access, app_base=base))
             if told is not None and environment != dict(told):
                 raise ScenarioError(
-                    "the app's environment is set before the scenario is loaded, for the provider that it seems "
-                    "to name, and it names another one: name it with --provider"
+                    "the app's environment is set before the scenario is loaded, for the provider that it "
+                    "seems to name, and it names another one: name it with --provider"
                 )
             set_environment(environment)
         return open_app(settings, access, root, base=base, folder=state, traceparent=_traceparent)
@@ -171,7 +171,7 @@ class Stage:
     def watch_app(self) -> None:
         """From now on the run ends when an app in another process does."""
         assert self._hosted is not None
-        self._hosted.watch(lambda error: self.give_up(error))
+        self._hosted.watch(self.give_up)
 
     def last_output(self) -> str:
         """What an app in another process wrote last, to end a message with."""
