@@ -38,7 +38,11 @@ def test_the_flask_app_of_the_page_is_plugged_in(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={**__import__("os").environ, "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"},
+        env={
+            **__import__("os").environ,
+            "HTTP_PROXY": "http://127.0.0.1:9",
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+        },
     )
     assert done.returncode == 1, done.stderr  # a token lasts an hour, and it renews none
     verdict = json.loads((tmp_path / "out" / "verdict.json").read_text())

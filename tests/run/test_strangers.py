@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.run.plugged import GRANTS, STRANGERS, changed_lines, command, plugged
 
 from quotalab.ledger import canonical_rows, read_ledger
-from tests.run.plugged import GRANTS, STRANGERS, changed_lines, command, plugged
 
 ROOT = Path(__file__).parents[2]
 QUICK = """

@@ -84,6 +84,8 @@ def app_settings(settings: Mapping[str, Any], file: str) -> AppSettings:
     for other in ("build", "module", "wsgi", "asgi"):
         app.text(other, None)
     _check_target(app, kind, target)
+    if kind == "command" and not command:
+        raise app.error("command", "must name a program, as in ['node', 'server.js']")
     if url is not None:
         _check_url(app, url, command)
     elif kind == "command":
@@ -107,13 +109,9 @@ def app_settings(settings: Mapping[str, Any], file: str) -> AppSettings:
         raise app.error("", f"names no app; name one of: {', '.join(_KINDS)}")
     for address in read.rewrite:
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
-            raise app.error(
-                f"rewrite.{address}", "must begin as an address does, as in https://api.example.com"
-            )
+            raise app.error(f"rewrite.{address}", "must be an address, as in https://api.example.com")
     if kind == "url" and read.env:
-        raise app.error(
-            "env", "an app that runs already takes no environment from here; set it where it is started"
-        )
+        raise app.error("env", "an app that runs already takes none from here; set it where it is started")
     return read
 
 
