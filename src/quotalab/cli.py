@@ -239,6 +239,10 @@ def _run(options: argparse.Namespace) -> int:
     )
     if asked.start_ns is not None and asked.clock == "real":
         raise InputError("--start: only virtual time can begin when you like; leave it out with --clock real")
+    if workspace.settings.get("rules"):  # else pandas is not needed yet
+        from quotalab.report import check_workspace_rules
+
+        check_workspace_rules(workspace)
     progress = _live_line if sys.stderr.isatty() else None
     simulated = simulate(asked, workspace, progress=progress, stage_done=timings.done)
     if progress is not None:
@@ -300,6 +304,10 @@ def _sandbox(options: argparse.Namespace) -> int:
         command=("quotalab", *options.given),
     )
     workspace = Workspace.find(Path.cwd(), options.workspace)
+    if workspace.settings.get("rules"):
+        from quotalab.report import check_workspace_rules
+
+        check_workspace_rules(workspace)
     served = serve(asked, workspace, _say, colour=_wants_colour())
     for fault in served.faults:
         print(f"quotalab: {fault}", file=sys.stderr)

@@ -93,6 +93,8 @@ def test_the_document_has_the_fields_of_schema_1(frames):
             "findings": [{"message": "m", "at": "2026-01-05T00:00:01.5Z", "calls": [0]}],
             "findings_total": 1,
             "note": None,
+            "thresholds": {},
+            "silenced": None,
         }
     ]
     assert document["metrics"]["calls"] == 1

@@ -31,7 +31,7 @@ error category. `events`: seq int64; at int64 ns; what, who category; details st
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +45,8 @@ from quotalab.errors import RunFolderError
 from quotalab.ledger.folder import RunDescription, RunFolder
 from quotalab.ledger.reader import LedgerTables, read_ledger
 from quotalab.profiles.provider import Provider, parse_provider
+from quotalab.profiles.reading import Table
+from quotalab.profiles.rules import RuleSettings, rule_settings
 
 __all__ = ["Frames", "load"]
 
@@ -70,8 +72,8 @@ class Frames:
     limit_names: tuple[str, ...]
     undrawn: tuple[str, ...] = ()
     """Opaque limits whose number the ledger does not tell; `provider` has their floor in its place."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """`inputs/rules.json`."""
+    settings: RuleSettings = field(default_factory=dict)
+    """`inputs/rules.json`: what the workspace set for single rules."""
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -113,11 +115,12 @@ def load(folder: Path) -> Frames:
     settings = run_folder.read_input("rules.json") if (run_folder.inputs / "rules.json").exists() else {}
     if not isinstance(settings, dict):
         raise RunFolderError(f"{folder / 'inputs' / 'rules.json'}: must hold a JSON object")
-    return _frames(read_ledger(folder), provider, run, settings, folder)
+    by_rule = rule_settings(Table(settings, str(folder / "inputs" / "rules.json")))
+    return _frames(read_ledger(folder), provider, run, by_rule, folder)
 
 
 def _frames(
-    tables: LedgerTables, provider: Provider, run: RunDescription, settings: Mapping[str, Any], folder: Path
+    tables: LedgerTables, provider: Provider, run: RunDescription, settings: RuleSettings, folder: Path
 ) -> Frames:
     events = _frame(tables.events, folder / "events")
     provider, undrawn = _with_drawn(provider.for_people(run.users), events)

@@ -70,6 +70,7 @@ def app_settings(settings: Mapping[str, Any], file: str) -> AppSettings:
     top = Table(settings, file, "tool.quotalab")
     top.text("scenario", None)
     app = top.table("app", {})
+    top.any("rules", {})  # read by quotalab.profiles.rules
     top.done()
     named = [kind for kind in _KINDS if app.peek(kind) is not None]
     if set(named) == {"command", "url"}:

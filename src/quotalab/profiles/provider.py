@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quotalab.profiles.dialect import Dialect, parse_dialect
@@ -21,6 +21,7 @@ from quotalab.profiles.oauth import (
 from quotalab.profiles.reading import Table, apply_settings, merge
 from quotalab.profiles.reference import ReferenceApi, parse_reference
 from quotalab.profiles.routes import Collection, Parameter, Route, parse_collections, parse_routes
+from quotalab.profiles.rules import RuleSettings, rule_settings
 from quotalab.profiles.templates import Template, parse_template
 
 __all__ = [
@@ -71,6 +72,8 @@ class Approval:
     retry_wait_ns: int
     failed_operations: float
     wait_p95_ns: int
+    rules: RuleSettings = field(default_factory=dict)
+    """Thresholds of single rules, as written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +249,7 @@ def _approval(table: Table) -> Approval:
         retry_wait_ns=table.duration_ns("retry_wait", 10**9),
         failed_operations=table.number("failed_operations", 0.05, most=1.0),
         wait_p95_ns=table.duration_ns("wait_p95", 30 * 60 * 10**9),
+        rules=rule_settings(table.table("rules", {}), may_silence=False),
     )
     table.done()
     return approval

@@ -9,11 +9,23 @@ from pathlib import Path
 from quotalab.errors import RunFolderError
 from quotalab.frames import load
 from quotalab.ledger.folder import RunFolder
+from quotalab.profiles.rules import workspace_rules
 from quotalab.report.junit import junit
-from quotalab.rules import Verdict, judge, load_rules
+from quotalab.rules import Verdict, check_settings, judge, load_rules
 from quotalab.workspace import Workspace
 
-__all__ = ["judge_run"]
+__all__ = ["check_workspace_rules", "judge_run"]
+
+
+def check_workspace_rules(workspace: Workspace) -> None:
+    """Refuse settings of rules or thresholds that there are not, before a run that would take them along.
+
+    Where the workspace sets nothing, no rule is loaded. Raises `InputError` naming the file and the key.
+    """
+    file = str(workspace.root / "pyproject.toml")
+    settings = workspace_rules(workspace.settings, file)
+    if settings:
+        check_settings(load_rules(workspace.rule_files()), settings, file, "tool.quotalab.rules")
 
 
 def judge_run(

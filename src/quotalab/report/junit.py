@@ -1,8 +1,8 @@
 """junit.xml: one testcase a rule, for whatever shows test results.
 
-FAIL is a failure, NA is skipped. WARN and REVIEW are passed with a note in `system-out`: JUnit has no word
-for them, and a build that must stop at them asks for `--strict`. A fault of quotalab's own is an error of a
-testcase of its own.
+FAIL is a failure; NA, and a rule that is silenced, is skipped. WARN and REVIEW are passed with a note in
+`system-out`: JUnit has no word for them, and a build that must stop at them asks for `--strict`. A fault of
+quotalab's own is an error of a testcase of its own.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _MOST_LINES = 100
 
 def junit(verdict: Verdict) -> bytes:
     """The document, UTF-8; what XML cannot hold is written out visibly."""
-    failures = sum(result.verdict == "FAIL" for result in verdict.rules)
-    skipped = sum(result.verdict == "NA" for result in verdict.rules)
+    failures = sum(result.counts and result.verdict == "FAIL" for result in verdict.rules)
+    skipped = sum(not result.counts or result.verdict == "NA" for result in verdict.rules)
     errors = int(bool(verdict.faults))
     totals = {
         "tests": str(len(verdict.rules) + errors),
@@ -39,7 +39,10 @@ def junit(verdict: Verdict) -> bytes:
             {"classname": f"quotalab.{result.rule.family}", "name": f"{result.rule.id} {result.rule.name}"},
         )
         text = "\n".join(_lines(result))
-        if result.verdict == "FAIL":
+        if not result.counts:
+            message = visible(f"silenced: {result.silenced} (would be {result.verdict})")
+            ElementTree.SubElement(case, "skipped", {"message": message})
+        elif result.verdict == "FAIL":
             message = visible(result.judgement.findings[0].message) if result.judgement.findings else "FAIL"
             ElementTree.SubElement(case, "failure", {"type": "FAIL", "message": message}).text = text
         elif result.verdict == "NA":

@@ -223,7 +223,8 @@ def _rule(result: RuleResult, calls: _Calls) -> dict[str, Any]:
         "total": judgement.found,
         "findings": [_finding(finding, calls) for finding in judgement.findings[:_MOST_FINDINGS]],
         "sections": [(heading, prose(text)) for heading, text in sections.items()],
-        "open": result.verdict in ("FAIL", "WARN", "REVIEW"),
+        "silenced": result.silenced,
+        "open": result.counts and result.verdict in ("FAIL", "WARN", "REVIEW"),
     }
 
 

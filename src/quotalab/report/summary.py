@@ -40,6 +40,8 @@ def summary(verdict: Verdict, *, colour: bool = False) -> str:
     lines = [*textwrap.wrap(visible(" · ".join(str(part) for part in head if part)), _WIDTH), ""]
     if not run["complete"]:
         lines += ["This run was cut: it is judged up to the cut.", ""]
+    for note in verdict.notes:
+        lines += [*textwrap.wrap(visible(note), _WIDTH), ""]
     for route in verdict.unknown_routes[:3]:
         asked = visible(f"{route.method} {route.path}")
         lines.append(_fit(f"no route in the profile for {asked}: {count(route.calls, 'call')} answered 404"))
@@ -73,10 +75,10 @@ def _verdict(verdict: Verdict) -> str:
     if verdict.verdict == "NA":
         return f"NA: none of the rules found anything to judge in {judged}{cut}."
     if verdict.verdict == "PASS":
-        held = sum(result.verdict == "PASS" for result in verdict.rules)
+        held = sum(result.counts and result.verdict == "PASS" for result in verdict.rules)
         rules = count(held, "rule that applies holds", "rules that apply hold")
         return f"PASS: {'the' if held == 1 else 'all'} {rules}, over {judged}{cut}."
-    worst = [result for result in verdict.rules if result.verdict == verdict.verdict]
+    worst = [result for result in verdict.rules if result.counts and result.verdict == verdict.verdict]
     names = ", ".join(f"{result.rule.id} {result.rule.name}" for result in worst[:3])
     more = f" and {len(worst) - 3:,} more" if len(worst) > 3 else ""
     verb = {"FAIL": "broken", "WARN": "in need of attention", "REVIEW": "for a person to look at"}[
@@ -156,13 +158,19 @@ def _bar(utilisation: float) -> str:
 
 
 def _rules(verdict: Verdict, colour: bool) -> list[str]:
-    broken = [result for result in verdict.rules if result.verdict not in _LATER]
+    broken = [result for result in verdict.rules if result.counts and result.verdict not in _LATER]
     broken.sort(key=lambda result: ("FAIL", "WARN", "REVIEW").index(result.verdict))
     lines = [_fit(_rule(result)) for result in broken[:_MOST_ROWS]]
     if len(broken) > _MOST_ROWS:
         lines.append(f"... and {len(broken) - _MOST_ROWS} more")
+    silenced = [result for result in verdict.rules if not result.counts]
+    lines += [_fit(_silenced(result)) for result in silenced[:_MOST_ROWS]]
+    if len(silenced) > _MOST_ROWS:
+        lines.append(f"... and {len(silenced) - _MOST_ROWS} more that are silenced")
     for word in _LATER:
-        ids = [f"{one.rule.id} {one.rule.name}" for one in verdict.rules if one.verdict == word]
+        ids = [
+            f"{one.rule.id} {one.rule.name}" for one in verdict.rules if one.counts and one.verdict == word
+        ]
         if ids:
             text = f"{word:<7}{', '.join(ids)}"
             lines += textwrap.wrap(text, _WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False)
@@ -179,6 +187,11 @@ def _rule(result: RuleResult) -> str:
     found = count(judgement.found, "finding") if judgement.findings else visible(judgement.note or "")
     head = f"{result.verdict:<7}{result.rule.id} {result.rule.name}"
     return "  ".join(part for part in (f"{head:<40}", figures, found) if part)
+
+
+def _silenced(result: RuleResult) -> str:
+    head = f"silent {result.rule.id} {result.rule.name}"
+    return f"{head:<40}  would be {result.verdict}; silenced: {visible(result.silenced or '')}"
 
 
 def _number(value: float) -> str:

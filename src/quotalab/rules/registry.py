@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from quotalab.errors import InputError
 from quotalab.frames import Frames
+from quotalab.profiles.rules import RULE_ID, SILENCE
 from quotalab.rules.finding import Judgement
+from quotalab.rules.settings import thresholds_of
 
 __all__ = ["HEADINGS", "Rule", "rule", "select"]
 
 HEADINGS = ("What it checks", "Why it matters", "Example", "What to do instead", "Source")
 """The headings of a rule's page, in order; each stands on a line of its own after ``## ``."""
 
-_ID = re.compile(r"[A-Z]{2,8}[0-9]{3}")
 _NAME = re.compile(r"[a-z]+(-[a-z0-9]+)*")
 
 
@@ -26,11 +27,14 @@ class Rule:
 
     id: str
     name: str
-    function: Callable[[Frames], Judgement]
+    function: Callable[..., Judgement]
+    thresholds: Mapping[str, int | float] = field(default_factory=dict)
+    """The keyword arguments that the function takes, with their defaults; names that end in ``_s`` are
+    seconds."""
 
     def __call__(self, frames: Frames) -> Judgement:
-        """Judge a run."""
-        return self.function(frames)
+        """Judge a run, by the thresholds that its settings give."""
+        return self.function(frames, **thresholds_of(self, frames))
 
     @property
     def page(self) -> str:
@@ -54,15 +58,29 @@ class Rule:
         return self.id[:-2]
 
 
-def rule(id: str, name: str) -> Callable[[Callable[[Frames], Judgement]], Rule]:
-    """Make a function the rule `id`, called `name` (lower case, with hyphens)."""
-    if not _ID.fullmatch(id):
+def rule(id: str, name: str, **thresholds: int | float) -> Callable[[Callable[..., Judgement]], Rule]:
+    """Make a function the rule `id`, called `name` (lower case, with hyphens).
+
+    `thresholds` are the function's keyword arguments, with the defaults that hold where neither the workspace
+    nor the profile sets others. A name that ends in ``_s`` is of seconds; a whole number stays one.
+    """
+    if not RULE_ID.fullmatch(id):
         raise ValueError(f"a rule's id must be letters and three digits, as in QL101, not {id!r}")
     if not _NAME.fullmatch(name):
         raise ValueError(f"the name of {id} must be lower case with hyphens, not {name!r}")
 
-    def make(function: Callable[[Frames], Judgement]) -> Rule:
-        return Rule(id, name, function)
+    for key, default in thresholds.items():
+        if isinstance(default, bool) or not isinstance(default, int | float) or key == SILENCE:
+            raise ValueError(f"the threshold {key} of {id} must be a number by another name than {SILENCE}")
+
+    def make(function: Callable[..., Judgement]) -> Rule:
+        taken = set(inspect.signature(function).parameters) - {"frames"}
+        if taken != set(thresholds):
+            raise ValueError(
+                f"{id} has the thresholds {sorted(thresholds)}, and its function takes {sorted(taken)} "
+                "beside frames"
+            )
+        return Rule(id, name, function, thresholds)
 
     return make
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from quotalab.frames import Disagreement, Frames, LimitUse, disagreements, limit
 from quotalab.rules.finding import MOST_FINDINGS, Finding, Judgement, worst
 from quotalab.rules.metrics import metrics
 from quotalab.rules.registry import Rule, select
+from quotalab.rules.settings import silence_of, thresholds_of, unknown_ids
 from quotalab.rules.times import iso
 from quotalab.rules.words import allowed
 
@@ -36,6 +37,15 @@ class RuleResult:
 
     rule: Rule
     judgement: Judgement
+    silenced: str | None = None
+    """Why the workspace silenced it; then it is judged and shown, and counts for nothing."""
+    thresholds: Mapping[str, int | float] = field(default_factory=dict)
+    """What it judged by, of what settings can change."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the run's verdict depends on it."""
+        return self.silenced is None
 
     @property
     def verdict(self) -> str:
@@ -74,6 +84,8 @@ class Verdict:
     unknown_routes: tuple[UnknownRoute, ...]
     unknown_routes_total: int
     """How many different ones there are."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know about how the run was judged."""
 
     def exit_code(self, strict: bool = False) -> int:
         """3: quotalab contradicts itself; 1: FAIL, and with `strict` WARN and REVIEW; else 0."""
@@ -94,7 +106,7 @@ class Verdict:
     @property
     def first_change(self) -> RuleResult | None:
         """The rule to act on first: the worst, and of equal ones the lowest id; None when all is well."""
-        broken = [result for result in self.rules if result.verdict not in ("PASS", "NA")]
+        broken = [result for result in self.rules if result.counts and result.verdict not in ("PASS", "NA")]
         return next((result for result in broken if result.verdict == self.verdict), None)
 
     def as_document(self) -> dict[str, Any]:
@@ -113,16 +125,19 @@ class Verdict:
                 for route in self.unknown_routes
             ],
             "unknown_routes_total": self.unknown_routes_total,
+            "notes": list(self.notes),
         }
 
 
 def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = None) -> Verdict:
     """Ask each rule, or those whose ids begin with one of `only`.
 
-    A rule that raises does not stop the others: it is named as a fault, and its verdict is REVIEW.
-    Raises `InputError` when one of `only` meets no rule.
+    A rule that raises does not stop the others: it is named as a fault, and its verdict is REVIEW. One that
+    the run's settings silence is judged like any other, and left out of the run's verdict.
+    Raises `InputError` when one of `only` meets no rule, or a setting is of no threshold that there is.
     """
     chosen = select(rules, only)
+    thresholds = {one.id: thresholds_of(one, frames) for one in rules}  # all: a misspelt key is never ignored
     faults = [_fault(one) for one in frames.once(disagreements)]
     results = []
     for one in chosen:
@@ -130,7 +145,7 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
         if isinstance(judgement, Fault):
             faults.insert(0, judgement)
             judgement = Judgement("REVIEW", note=judgement.message)
-        results.append(RuleResult(one, judgement))
+        results.append(RuleResult(one, judgement, silence_of(one, frames), thresholds[one.id]))
     unknown = _unknown_routes(frames)
     run = frames.run
     return Verdict(
@@ -150,7 +165,7 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
             "ledger_sha256": run.ledger_sha256 or "",
             "complete": frames.complete,
         },
-        verdict=worst(result.verdict for result in results),
+        verdict=worst(result.verdict for result in results if result.counts),
         limits=frames.once(limit_uses),
         rules=tuple(results),
         metrics=metrics(frames),
@@ -158,7 +173,17 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
         faults_total=len(faults),
         unknown_routes=tuple(unknown[:_MOST_UNKNOWN]),
         unknown_routes_total=len(unknown),
+        notes=tuple(_notes(rules, frames)),
     )
+
+
+def _notes(rules: Sequence[Rule], frames: Frames) -> Iterator[str]:
+    unknown = unknown_ids(rules, frames)
+    if unknown:
+        yield (
+            f"the run's settings speak of {', '.join(unknown)}, which is no rule here: they change nothing "
+            "(a workspace's own rules need --workspace)"
+        )
 
 
 def _ask(one: Rule, frames: Frames) -> Judgement | Fault:
@@ -222,6 +247,8 @@ def _rule(result: RuleResult) -> dict[str, Any]:
         "findings": [_finding(finding) for finding in judgement.findings[:MOST_FINDINGS]],
         "findings_total": judgement.found,
         "note": judgement.note,
+        "thresholds": dict(result.thresholds),
+        "silenced": result.silenced,
     }
 
 

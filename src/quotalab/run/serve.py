@@ -19,6 +19,7 @@ from quotalab.ledger.recording import Recording, default_folder
 from quotalab.ledger.text import visible
 from quotalab.profiles.loading import load_provider
 from quotalab.profiles.provider import Provider
+from quotalab.profiles.rules import RuleSettings, workspace_rules
 from quotalab.traffic import person_name
 from quotalab.workspace import Workspace
 
@@ -73,6 +74,7 @@ def serve(
     no folder is left behind unless the sandbox had begun to answer.
     """
     provider = load_provider(workspace, options.provider, options.settings).for_people(options.people)
+    rules = workspace_rules(workspace.settings, str(workspace.root / "pyproject.toml"))
     for uri in options.redirect_uris:
         _check_redirect_uri(uri)
     from quotalab.sandbox.server import LoopbackServer, is_loopback
@@ -91,14 +93,21 @@ def serve(
     handlers = [signal_handler(number, ending.set) for number in _SIGNALS]
     server = LoopbackServer(options.host, options.port)
     try:
-        return _serve(options, provider, server, ending, _Console(provider, show, colour))
+        return _serve(options, provider, rules, server, ending, _Console(provider, show, colour))
     finally:
         server.stop()
         for handler in handlers:
             handler.cancel()
 
 
-def _serve(options: ServeOptions, provider: Provider, server: Any, ending: Any, console: _Console) -> Served:
+def _serve(
+    options: ServeOptions,
+    provider: Provider,
+    rules: RuleSettings,
+    server: Any,
+    ending: Any,
+    console: _Console,
+) -> Served:
     import gevent
 
     from quotalab.sandbox import Sandbox
@@ -116,7 +125,7 @@ def _serve(options: ServeOptions, provider: Provider, server: Any, ending: Any, 
         options.out or default_folder(start_ns, SCENARIO, provider.name, None),
         _real.monotonic_ns,
         scenario=SCENARIO,
-        documents={"provider": provider.document},
+        documents={"provider": provider.document, "rules": rules},
         provider=provider.name,
         traffic=None,
         policy=None,

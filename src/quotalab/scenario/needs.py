@@ -11,6 +11,7 @@ from quotalab.profiles.loading import load_policy, load_provider, load_traffic
 from quotalab.profiles.policy import Policy
 from quotalab.profiles.provider import Provider
 from quotalab.profiles.responses import Responses, with_responses
+from quotalab.profiles.rules import RuleSettings, workspace_rules
 from quotalab.profiles.traffic import Traffic
 from quotalab.scenario.person import Person, PlannedPerson
 from quotalab.workspace import Workspace
@@ -26,6 +27,8 @@ class Needs:
     policy: Policy
     traffic: Traffic | None
     users: int
+    rules: RuleSettings
+    """What the workspace sets for single rules."""
     responses: Responses | None = None
     """Where the provider's further answers come from."""
 
@@ -34,7 +37,7 @@ class Needs:
         kept: dict[str, Mapping[str, Any]] = {
             "provider": self.provider.document,
             "policy": self.policy.document,
-            "rules": {},
+            "rules": self.rules,
         }
         if self.traffic is not None:
             kept["traffic"] = self.traffic.document
@@ -92,5 +95,6 @@ def resolve(
         load_policy(workspace, policy or first.policy),
         plans,
         users or (plans.people if plans is not None else first.population),
+        workspace_rules(workspace.settings, str(workspace.root / "pyproject.toml")),
         responses,
     )
