@@ -104,6 +104,8 @@ def simulate(
             settings=options.settings,
             responses=responses,
         )
+        if options.clock == "real":
+            start_ns = clock.now_ns()  # loading was no part of the run
         environment = environment_for(classes, options.locust)
         environment.shape_class = shape
         recording = Recording(
@@ -264,7 +266,9 @@ def _play(
             runner.start_shape()  # how many people there are is the shape's affair, up to the population
         else:
             runner.start(users, spawn_rate=users)
-        left_ns = start_ns + options.span_ns - stage.clock.now_ns()
+        # On the real clock an app that was slow to start takes nothing of the span.
+        begun_ns = start_ns if options.clock == "virtual" else stage.clock.now_ns()
+        left_ns = begun_ns + options.span_ns - stage.clock.now_ns()
         if left_ns > 0:
             stage.clock.sleep_ns(left_ns)
     except _GivenUp:
