@@ -244,7 +244,7 @@ def _run(options: argparse.Namespace) -> int:
 
         check_workspace_rules(workspace)
     progress = _live_line if sys.stderr.isatty() else None
-    simulated = simulate(asked, workspace, progress=progress, stage_done=timings.done)
+    simulated = simulate(asked, workspace, progress=progress, stage_done=timings.done, say=_tell)
     if progress is not None:
         _live_line("")
     for error in simulated.errors:
@@ -313,6 +313,10 @@ def _sandbox(options: argparse.Namespace) -> int:
         print(f"quotalab: {fault}", file=sys.stderr)
     _say(f"\n{served.folder}\n")
     return 3 if served.faults else 0
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _say(text: str) -> None:

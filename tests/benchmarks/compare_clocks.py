@@ -116,7 +116,9 @@ def main() -> None:
     if "--write" in sys.argv[1:]:
         page = PAGE.read_text(encoding="utf-8")
         block = "<!-- clocks -->\n" + "\n".join(rows) + "\n<!-- /clocks -->"
-        PAGE.write_text(re.sub(r"<!-- clocks -->.*<!-- /clocks -->", block, page, flags=re.DOTALL), encoding="utf-8")
+        PAGE.write_text(
+            re.sub(r"<!-- clocks -->.*<!-- /clocks -->", block, page, flags=re.DOTALL), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

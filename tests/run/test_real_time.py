@@ -86,6 +86,7 @@ def test_an_app_that_runs_already_knows_the_sandboxs_port(call, tmp_path: Path) 
         ended = call("run", "--clock", "real", "--for", "2s", "--out", str(out), cwd=root)
         assert ended.code in (0, 1), ended.err
         assert read_ledger(out).calls.num_rows >= 4
+        assert f"export API_BASE=http://127.0.0.1:{sandbox}/v1\n" in ended.err
         assert app.poll() is None
     finally:
         app.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import sysconfig
 import traceback
@@ -24,6 +25,7 @@ from quotalab.run.options import DEFAULT_SCENARIO, DEFAULT_START_NS, RunOptions
 from quotalab.workspace import Workspace
 
 if TYPE_CHECKING:
+    from quotalab.sandbox import Access
     from quotalab.scenario.stage import Stage
 
 __all__ = ["Simulated", "simulate"]
@@ -54,10 +56,12 @@ def simulate(
     *,
     progress: Progress | None = None,
     stage_done: Progress = lambda _: None,
+    say: Progress = lambda _: None,
 ) -> Simulated:
     """Simulate a run and leave a run folder, not judged yet.
 
-    `progress` is given a line now and then; `stage_done` the name of each stage that has ended. Virtual
+    `progress` is given a line now and then; `stage_done` the name of each stage that has ended; `say` what
+    people must know at once. Virtual
     time is installed once in a process, so this is called once. Raises `QuotalabError`; no folder is left
     behind unless the simulation had begun.
     """
@@ -68,7 +72,7 @@ def simulate(
     transport = _transport(options, app)
     _check_named(options, workspace)
     responses = read_responses(options.responses) if options.responses is not None else None
-    with _time(options) as (clock, entropy, start_ns):
+    with _time(options) as (clock, entropy, installed_ns):
         # From here on Locust may be imported: it patches the process, which virtual time must do first.
         from quotalab.run.locust_options import environment_for
         from quotalab.run.scenario_file import load_scenario
@@ -104,8 +108,8 @@ def simulate(
             settings=options.settings,
             responses=responses,
         )
-        if options.clock == "real":
-            start_ns = clock.now_ns()  # loading was no part of the run
+        # On the real clock loading is no part of the run.
+        start_ns = installed_ns if options.clock == "virtual" else clock.now_ns()
         environment = environment_for(classes, options.locust)
         environment.shape_class = shape
         recording = Recording(
@@ -146,6 +150,8 @@ def simulate(
         except BaseException:
             recording.discard()
             raise
+        if app.kind == "url":
+            say(_credentials(stage.access))
         stage_done("scenario, profiles, app")
         try:
             errors = _play(stage, environment, needs.users, options, start_ns, progress)
@@ -188,6 +194,19 @@ def _transport(options: RunOptions, app: AppSettings) -> str:
             f"loopback; leave --transport out"
         )
     return options.transport or ("memory" if app.kind in ("reference", "build") else "socket")
+
+
+def _credentials(access: Access) -> str:
+    """What somebody who starts the app must give it; lines for a shell."""
+    names = (
+        "api_base",
+        "authorization_endpoint",
+        "token_endpoint",
+        "client_id",
+        "client_secret",
+        "redirect_uri",
+    )
+    return "\n".join(f"export {name.upper()}={shlex.quote(str(getattr(access, name)))}" for name in names)
 
 
 def _silence(stage: Stage, app: AppSettings) -> str | None:

@@ -93,6 +93,8 @@ class Stage:
         try:
             self.sandbox, access = self._open(provider.for_people(users), start_ns)
             self._opened = self.sandbox
+            self.access = access
+            """What the app's developer is given."""
             self.probes = Probes(
                 provider.faults,
                 [kept.person for kept in self._plans],
