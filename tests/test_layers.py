@@ -25,6 +25,7 @@ FLOORS = [
     {"hosting"},
     {"scenario"},
     {"run", "report"},
+    {"nightly"},
     {"cli"},
     {"__main__"},
 ]

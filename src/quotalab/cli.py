@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         help="simulate, judge, report",
         description="Run a scenario against a sandbox of the provider, in virtual time, and judge it.",
         epilog="Everything after -- goes to Locust: quotalab run SCENARIO -- --tags morning",
+        allow_abbrev=False,  # --seeds passes the other options on as they were given
     )
     run.set_defaults(function=_run)
     run.add_argument("scenario", nargs="?", metavar="SCENARIO",
@@ -93,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--seed", type=int, default=1, metavar="N", help="the same seed repeats a run exactly (default: 1)"
+    )
+    run.add_argument(
+        "--seeds", type=_count, metavar="N", help="so many runs, from --seed on, and what they say together"
+    )
+    run.add_argument(
+        "--jobs", type=_count, metavar="N", help="of --seeds, so many at once (default: a CPU each)"
     )
     run.add_argument("--clock", choices=("virtual", "real"), default="virtual", help="default: virtual")
     run.add_argument("--transport", choices=("memory", "socket"),
@@ -182,6 +189,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     sandbox.add_argument("--quiet", action="store_true", help="no line for each call")
 
+    nightly = commands.add_parser(
+        "nightly",
+        help="the matrix of runs, against its baselines",
+        description="Run the matrix in [tool.quotalab.nightly] side by side and compare it with the "
+        "baselines. A job that was killed goes on where it stood.",
+    )
+    nightly.set_defaults(function=_nightly)
+    nightly.add_argument(
+        "--jobs", type=_count, metavar="N", help="so many runs at once (default: a CPU each)"
+    )
+    nightly.add_argument(
+        "--update-baseline",
+        action="store_true",
+        help="tonight's runs become what later ones are held against",
+    )
+    nightly.add_argument(
+        "--out", type=Path, metavar="DIR", help="the night's folder (default: runs/nightly/DATE)"
+    )
+
     profiles = commands.add_parser(
         "profiles",
         help="show provider profiles, or check one of your own",
@@ -217,6 +243,10 @@ def _run(options: argparse.Namespace) -> int:
     from quotalab.run.simulate import simulate
     from quotalab.run.timings import Timings
 
+    if options.seeds is not None:
+        return _run_seeds(options)
+    if options.jobs is not None:
+        raise InputError("--jobs: is for the runs of --seeds N; one run is one process")
     timings = Timings(RealClock())
     workspace = Workspace.find(Path.cwd(), options.workspace)
     asked = RunOptions(
@@ -284,6 +314,68 @@ def _ask(question: str, default: str) -> str:
         return input(f"{question} [{default}]: " if default else f"{question}: ").strip() or default
     except EOFError:
         raise InputError("init: nothing was answered; give options instead, with --yes") from None
+
+
+def _run_seeds(options: argparse.Namespace) -> int:
+    from quotalab.clock import RealClock
+    from quotalab.ledger.recording import default_folder
+    from quotalab.nightly.seeds import run_seeds
+    from quotalab.run.options import scenario_of
+
+    if options.timings:
+        raise InputError("--timings: is for one run; leave --seeds out")
+    given = options.given[: options.given.index("--")] if "--" in options.given else options.given
+    passed = _without(given, ("--seeds", "--seed", "--jobs", "--out"), ("--strict",))
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    scenario = options.scenario or scenario_of(workspace)
+    folder = options.out or default_folder(RealClock().now_ns(), Path(scenario).stem, "seeds", options.seed)
+    told = run_seeds(
+        passed,
+        range(options.seed, options.seed + options.seeds),
+        folder.absolute(),
+        jobs=options.jobs or os.cpu_count() or 1,
+        cwd=Path.cwd(),
+        locust=options.locust,
+        strict=options.strict,
+        progress=_live_line if sys.stderr.isatty() else None,
+    )
+    if sys.stderr.isatty():
+        _live_line("")
+    print(f"{told.text()}\n\n{folder}")
+    return told.code
+
+
+def _nightly(options: argparse.Namespace) -> int:
+    from quotalab.clock import RealClock
+    from quotalab.nightly.job import night_folder, run_night
+
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    folder = options.out or night_folder(workspace.root, RealClock().now_ns(), again=options.update_baseline)
+    live = sys.stderr.isatty()
+    night = run_night(
+        workspace,
+        folder.absolute(),
+        jobs=options.jobs or os.cpu_count() or 1,
+        updates=options.update_baseline,
+        progress=_live_line if live else None,
+    )
+    if live:
+        _live_line("")
+    print(f"{night.text}\n\n{folder}")
+    return night.code
+
+
+def _without(given: Sequence[str], valued: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """The arguments less some options, of which the `valued` take what follows with them."""
+    kept, skips = [], False
+    for argument in given:
+        if skips or argument in flags:
+            skips = False
+        elif argument in valued:
+            skips = True
+        elif argument.partition("=")[0] not in valued:
+            kept.append(argument)
+    return kept
 
 
 def _sandbox(options: argparse.Namespace) -> int:

@@ -71,6 +71,7 @@ def app_settings(settings: Mapping[str, Any], file: str) -> AppSettings:
     top.text("scenario", None)
     app = top.table("app", {})
     top.any("rules", {})  # read by quotalab.profiles.rules
+    top.any("nightly", None)  # and of the nightly job's matrix
     top.done()
     named = [kind for kind in _KINDS if app.peek(kind) is not None]
     if set(named) == {"command", "url"}:

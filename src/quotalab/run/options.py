@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quotalab.errors import InputError
+from quotalab.profiles.app import default_scenario
 from quotalab.profiles.reading import parse_duration_ns
+from quotalab.workspace import Workspace
 
-__all__ = ["DEFAULT_SCENARIO", "DEFAULT_START_NS", "RunOptions", "parse_span_ns", "parse_start_ns"]
+__all__ = [
+    "DEFAULT_SCENARIO",
+    "DEFAULT_START_NS",
+    "RunOptions",
+    "parse_span_ns",
+    "parse_start_ns",
+    "scenario_of",
+]
 
 DEFAULT_START_NS = 1_767_571_200_000_000_000
 """Monday 2026-01-05 00:00 UTC."""
@@ -42,6 +51,12 @@ class RunOptions:
     locust: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     """As it was called, for the report."""
+
+
+def scenario_of(workspace: Workspace) -> str:
+    """The scenario that is run where none is named: the workspace's own, else `DEFAULT_SCENARIO`."""
+    named = default_scenario(workspace.settings, str(workspace.root / "pyproject.toml"))
+    return named or DEFAULT_SCENARIO
 
 
 def parse_span_ns(option: str, text: str) -> int:

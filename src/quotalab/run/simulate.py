@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from quotalab.clock import Clock, Entropy, RealClock, SeededEntropy
 from quotalab.errors import InputError, InterruptedRunError, QuotalabError, ScenarioError
 from quotalab.ledger.recording import Recording, default_folder
-from quotalab.profiles.app import AppSettings, app_settings, default_scenario
+from quotalab.profiles.app import AppSettings, app_settings
 from quotalab.profiles.loading import load_policy, load_provider, load_traffic
 from quotalab.profiles.responses import read_responses
 from quotalab.run.app_first import tell_app
-from quotalab.run.options import DEFAULT_SCENARIO, DEFAULT_START_NS, RunOptions
+from quotalab.run.options import DEFAULT_START_NS, RunOptions, scenario_of
 from quotalab.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -65,10 +65,8 @@ def simulate(
     time is installed once in a process, so this is called once. Raises `QuotalabError`; no folder is left
     behind unless the simulation had begun.
     """
-    settings_file = str(workspace.root / "pyproject.toml")
-    app = app_settings(workspace.settings, settings_file)
-    name = options.scenario or default_scenario(workspace.settings, settings_file) or DEFAULT_SCENARIO
-    scenario = workspace.file("scenario", name)
+    app = app_settings(workspace.settings, str(workspace.root / "pyproject.toml"))
+    scenario = workspace.file("scenario", options.scenario or scenario_of(workspace))
     transport = _transport(options, app)
     _check_named(options, workspace)
     responses = read_responses(options.responses) if options.responses is not None else None
