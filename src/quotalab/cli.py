@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--rules",
         metavar="IDS",
-        help="only these rules or families, as QL2,QL301; the folder's report then holds these alone",
+        help="only these rules or families, as QL2,QL301; then they are printed, and nothing is written",
     )
     report.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
     report.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
@@ -220,6 +220,15 @@ def _parser() -> argparse.ArgumentParser:
     profiles.add_argument(
         "--check", type=Path, metavar="FILE", help="say whether a profile of your own is valid"
     )
+
+    rules = commands.add_parser(
+        "rules",
+        help="show the rules, or the page of one",
+        description="Without an id: list the rules that there are, bundled and the workspace's own.",
+    )
+    rules.set_defaults(function=_rules)
+    rules.add_argument("id", nargs="?", metavar="ID", help="show one, by its id or its name")
+    rules.add_argument("--markdown", action="store_true", help="all pages as one Markdown document")
 
     _trace_parser(commands)
     return parser
@@ -426,7 +435,7 @@ def _live_line(text: str) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from quotalab.report import judge_run, summary
+    from quotalab.report import document, judge_run, summary
 
     workspace = Workspace.find(Path.cwd(), options.workspace)
     only = [part.strip() for part in options.rules.split(",") if part.strip()] if options.rules else None
@@ -434,10 +443,12 @@ def _report(options: argparse.Namespace) -> int:
         raise InputError("--rules: names no rule")
     verdict = judge_run(options.run, workspace, only=only)
     if options.json:
-        print(options.run.joinpath("verdict.json").read_text(encoding="utf-8"), end="")
+        print(document(verdict), end="")
     else:
         print(summary(verdict, colour=_wants_colour()))
         print(f"\n{options.run}")
+        if only is not None:
+            print("Only some rules were asked, so nothing in the run folder was changed.")
     return verdict.exit_code(strict=options.strict)
 
 
@@ -458,6 +469,20 @@ def _profiles(options: argparse.Namespace) -> int:
         print(profile_list(workspace))
     else:
         print(profile_page(load_provider(workspace, options.name)))
+    return 0
+
+
+def _rules(options: argparse.Namespace) -> int:
+    from quotalab.rules import load_rules
+    from quotalab.rules.catalogue import catalogue, rule_list, rule_page
+
+    if options.markdown and options.id is not None:
+        raise InputError("rules: give an ID, or --markdown, not both")
+    rules = load_rules(Workspace.find(Path.cwd(), options.workspace).rule_files())
+    if options.markdown:
+        print(catalogue(rules), end="")
+    else:
+        print(rule_list(rules) if options.id is None else rule_page(rules, options.id))
     return 0
 
 

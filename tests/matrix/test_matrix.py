@@ -19,6 +19,7 @@ RULES = load_rules(sorted((ROOT / "analysis").glob("[!_]*.py")))
 CASES = all_cases()
 JOBS = max(2, (os.cpu_count() or 2) // 2)
 SEEDS = 10
+PAGE = ROOT / "docs" / "confusion-matrix.md"
 
 
 def test_every_rule_has_a_broken_integration():
@@ -87,9 +88,10 @@ def test_one_case_from_end_to_end():
 
 @pytest.mark.full
 def test_every_rule_fires_on_its_own_and_nothing_undeclared():
-    """The whole matrix of broken integrations."""
+    """The whole matrix of broken integrations, as the docs have it (`./lab python tests/matrix --write`)."""
     played = list(play_all([(case, case.run.get("seed", 1)) for case in CASES], JOBS))
     assert [line for one in played for line in one.wrong] == []
+    assert f"```\n{table(played, []).rstrip()}\n```" in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.full
