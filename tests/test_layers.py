@@ -22,13 +22,25 @@ FLOORS = [
     {"traffic", "quota", "rules", "browser", "aftermath"},
     {"sandbox"},
     {"reference"},
+    {"hosting"},
     {"scenario"},
     {"run", "report"},
     {"nightly"},
     {"cli"},
     {"__main__"},
 ]
-ACTING = {"clock", "traffic", "quota", "sandbox", "reference", "scenario", "run", "browser", "aftermath"}
+ACTING = {
+    "aftermath",
+    "browser",
+    "clock",
+    "hosting",
+    "quota",
+    "reference",
+    "run",
+    "sandbox",
+    "scenario",
+    "traffic",
+}
 JUDGING = {"frames", "rules", "report"}
 FOREIGN_TO_JUDGES = {"gevent", "locust", "flask", "authlib", "httpx", "time_machine"}
 

@@ -35,6 +35,7 @@ from quotalab.clock.patched import PatchedClocks
 from quotalab.clock.polling import LatePolls
 from quotalab.clock.randomness import SeededProcess
 from quotalab.clock.running_loops import RunningLoops
+from quotalab.clock.selecting import QuietSelectors
 from quotalab.clock.sockets import PromptSockets
 from quotalab.clock.timeline import LAST_NS, Timeline, written
 from quotalab.clock.watchdog import Watchdog, raise_in_thread
@@ -126,6 +127,7 @@ class VirtualTime:
         self._popen = HoldingPopen(self._loop)
         self._running_loops = RunningLoops(self._loop)
         self._polls = LatePolls(self._loop)
+        self._selectors = QuietSelectors()
         self._watchdog = Watchdog(self._loop, self._on_stalled, stall_s, hold_limit_s)
         self._restored = False
 
@@ -174,6 +176,7 @@ class VirtualTime:
         self._watchdog.stop()
         if self._thrower is not None:
             self._thrower.stop()
+        self._selectors.restore()
         self._polls.restore()
         self._running_loops.restore()
         self._popen.restore()

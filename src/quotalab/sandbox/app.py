@@ -14,8 +14,7 @@ from quotalab.clock import Clock, Entropy
 from quotalab.errors import StateLostError
 from quotalab.ledger import LedgerWriter
 from quotalab.profiles.provider import Provider
-from quotalab.sandbox import rfc7009, rfc7662
-from quotalab.sandbox.access import Access
+from quotalab.sandbox.access import Access, access_for
 from quotalab.sandbox.api import ResourceServer
 from quotalab.sandbox.authorization import KINDS, AuthorizationEndpoints
 from quotalab.sandbox.dialect import Renderer, Scene
@@ -130,18 +129,12 @@ class Sandbox:
     def register(self, redirect_uri: str, *more: str) -> Access:
         """Register an app with its redirect URIs, and hand out what its developer needs."""
         client = self._store.register(redirect_uri, *more)
-        oauth = self._provider.oauth
-        return Access(
-            issuer=self.issuer,
-            api_base=self.issuer + self._provider.api_path,
-            authorization_endpoint=f"{self.issuer}/oauth/authorize",
-            token_endpoint=f"{self.issuer}/oauth/token",
-            revocation_endpoint=self.issuer + rfc7009.PATH if oauth.revocation else None,
-            introspection_endpoint=self.issuer + rfc7662.PATH if oauth.introspection else None,
+        return access_for(
+            self._provider,
+            self.issuer,
             client_id=client.client_id,
             client_secret=client.client_secret,
             redirect_uri=redirect_uri,
-            names_issuer=oauth.issuer_parameter,
         )
 
     def keep_secrets(self) -> None:
@@ -174,6 +167,11 @@ class Sandbox:
     def calls_of(self, operation: str) -> int:
         """How many calls to the API an operation has made; asked once, at its end."""
         return self._calls.pop(operation, 0)
+
+    @property
+    def heard_app(self) -> bool:
+        """Whether any call has come that was the app's, not a browser's."""
+        return self._recorder.heard_app
 
     def watch(self, code: str) -> None:
         """From now on it is known whether an authorization code is sent to the token endpoint."""
