@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from gevent import Greenlet
 from gevent.pool import Group
 
 from quotalab.browser import Browser
@@ -27,6 +28,7 @@ from quotalab.profiles.traffic import Habits, Traffic
 from quotalab.reference import build as build_reference
 from quotalab.sandbox import Access, Sandbox
 from quotalab.sandbox.transport import MemoryTransport, current_operation
+from quotalab.scenario.carried import CarriedContext
 from quotalab.scenario.probes import Probes
 from quotalab.traffic import PersonPlan, person_name, plan
 
@@ -69,6 +71,7 @@ class Stage:
         self.habits = traffic.habits if traffic is not None else Habits()
         self.later = Group()
         """What people will do some time, beside what they ask of the app."""
+        self.later.greenlet_class = Greenlet  # so no part of the operation in which they decide it
         self._cast = 0
         self._abandoned: list[Operation] = []
         self._count: dict[str, int] = {}
@@ -77,6 +80,7 @@ class Stage:
         self._opened: Sandbox | None = None
         self._state = tempfile.TemporaryDirectory(prefix="quotalab-app-")
         self._transport: httpx.BaseTransport | None = None
+        self._carried = CarriedContext()
         self.app: Any = None
         try:
             self.sandbox, access = self._open(provider.for_people(users), start_ns, listens=listens)
@@ -197,6 +201,7 @@ class Stage:
             self._server.stop()
         if self._opened is not None:
             self._opened.close(self.clock.now_ns())
+        self._carried.restore()
         self._state.cleanup()
 
 
