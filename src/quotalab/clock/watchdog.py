@@ -12,6 +12,7 @@ import ctypes
 import sys
 from collections import Counter
 from collections.abc import Callable
+from types import FrameType
 
 from gevent.hub import Hub
 from gevent.monkey import get_original
@@ -110,12 +111,20 @@ class Watchdog:
                     f"virtual time has been held for {self._hold_limit_s:g} real seconds by {hold.where}, "
                     f"which waits for {hold.reason}; let that end, or allow more (--stall)"
                 ),
-                sys._current_frames()[self._main].f_code is Hub.run.__code__,
+                self._in_loop(self._frame()),
             )
 
+    def _frame(self) -> FrameType | None:
+        """Where the main thread is; None while it begins a greenlet and at the very end of the process."""
+        return sys._current_frames().get(self._main)
+
+    @staticmethod
+    def _in_loop(frame: FrameType | None) -> bool:
+        return frame is not None and frame.f_code is Hub.run.__code__
+
     def _look_at_main(self, elapsed_s: float) -> None:
-        frame = sys._current_frames()[self._main]
-        in_loop = frame.f_code is Hub.run.__code__
+        frame = self._frame()
+        in_loop = self._in_loop(frame)
         iteration, now_ns = self._loop.iteration, self._loop.timeline.now_ns
         turning = iteration != self._iteration
         moved = now_ns != self._now_ns
