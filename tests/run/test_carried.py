@@ -17,7 +17,7 @@ else:
     monkey.patch_all()
 import contextvars, gevent, gevent.pool, threading
 from concurrent.futures import ThreadPoolExecutor
-from quotalab.scenario.carried import CarriedContext
+from quotalab.clock.carried import CarriedContext
 
 operation = contextvars.ContextVar("operation", default=None)
 workers = ThreadPoolExecutor(2)

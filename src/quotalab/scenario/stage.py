@@ -18,6 +18,7 @@ from gevent.pool import Group
 
 from quotalab.browser import Browser
 from quotalab.clock import Clock, Entropy
+from quotalab.clock.carried import CarriedContext
 from quotalab.errors import ScenarioError
 from quotalab.ledger import LedgerWriter, Operation
 from quotalab.profiles.app import AppSettings
@@ -28,7 +29,6 @@ from quotalab.profiles.traffic import Habits, Traffic
 from quotalab.reference import build as build_reference
 from quotalab.sandbox import Access, Sandbox
 from quotalab.sandbox.transport import MemoryTransport, current_operation
-from quotalab.scenario.carried import CarriedContext
 from quotalab.scenario.probes import Probes
 from quotalab.traffic import PersonPlan, person_name, plan
 
