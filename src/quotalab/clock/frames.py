@@ -19,7 +19,7 @@ def _is_machinery(filename: str) -> bool:
 
 
 def innermost(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame from ``frame`` outwards that is neither gevent's, this package's nor an import's."""
+    """The innermost frame from ``frame`` outwards that is not gevent's, this package's or an import's."""
     while frame is not None and _is_machinery(frame.f_code.co_filename):
         frame = frame.f_back
     return frame

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import gevent
 from gevent.hub import Hub, get_hub
