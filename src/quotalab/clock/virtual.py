@@ -8,8 +8,8 @@
 
 Sleeping takes no real time, computing takes no virtual time, and the same seed gives the same run. What
 happens outside the process takes real time, so time must be held while something inside waits for it.
-gevent's thread pool and waits for child processes (:mod:`quotalab.clock.children`) hold it by themselves;
-anything else is put in :meth:`VirtualTime.held`. A process forked without ``exec`` is not served.
+gevent's thread pool, waits for child processes (:mod:`quotalab.clock.children`) and questions to servers of
+other processes (:mod:`quotalab.clock.peers`) hold it by themselves; anything else is put in :meth:`VirtualTime.held`. A process forked without ``exec`` is not served.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from quotalab.clock.frames import caller
 from quotalab.clock.interfaces import Clock
 from quotalab.clock.loop import Hold, VirtualLoop
 from quotalab.clock.patched import PatchedClocks
+from quotalab.clock.peers import OuterPeers
 from quotalab.clock.polling import LatePolls
 from quotalab.clock.randomness import SeededProcess
 from quotalab.clock.running_loops import RunningLoops
@@ -131,6 +132,7 @@ class VirtualTime:
         gevent.monkey.patch_all()
         self._random = SeededProcess(seed)
         self._sockets = PromptSockets(self._loop)
+        self._peers = OuterPeers(self._loop)
         self._popen = HoldingPopen(self._loop)
         self._running_loops = RunningLoops(self._loop)
         self._polls = LatePolls(self._loop)
@@ -190,6 +192,7 @@ class VirtualTime:
         self._polls.restore()
         self._running_loops.restore()
         self._popen.restore()
+        self._peers.restore()
         self._sockets.restore()
         self._random.restore()
         self._clocks.restore()
