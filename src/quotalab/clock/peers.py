@@ -1,10 +1,11 @@
 """Peers in other processes: a database, a cache. They answer in real time, so time is held until they do.
 
 A stream socket that this process connects to somebody who does not listen in it has an outer peer. Bytes
-sent to one hold time until something comes back or the connection is closed. An answer may come in pieces, so
-time also waits for a while where somebody goes on reading after the first. A connection on which nothing has
-been asked holds nothing, however long somebody listens on it. A peer that never answers ends the run by the
-watchdog, which names who asked it.
+sent to one hold time until something comes back or the connection is closed. An answer may come in pieces,
+so time also waits for a while where somebody goes on reading after the first. A connection on which nothing
+has been asked holds nothing, however long somebody listens on it. A peer that never answers ends the run by
+the watchdog, which names who asked it. On asyncio, whose sockets never wait in a call, the while is short: an
+answer whose pieces come more than 20 real ms apart may be met by a timeout that was not due.
 
 Not seen are sockets that libraries in C open and use themselves (libpq, grpc): either they block the whole
 process, and time with it, or what they wait for has to be put in ``with virtual.held("..."):``.
@@ -29,8 +30,8 @@ __all__ = ["OuterPeers"]
 _Socket = gevent._socket3.socket
 _SENDS = ("send", "sendmsg", "write")
 _RECEIVES = ("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into", "read")
-# Real seconds between the pieces of one answer, for who waits for the next one in a call; and for sockets that
-# do not block (asyncio), where everybody seems to wait for more all the time.
+# Real seconds between the pieces of one answer, for who waits for the next one in a call; and for sockets
+# that do not block (asyncio), where everybody seems to wait for more all the time.
 _PIECES_S = 0.25
 _UNBLOCKED_PIECES_S = 0.02
 _POLL_S = 0.0002

@@ -9,7 +9,8 @@
 Sleeping takes no real time, computing takes no virtual time, and the same seed gives the same run. What
 happens outside the process takes real time, so time must be held while something inside waits for it.
 gevent's thread pool, waits for child processes (:mod:`quotalab.clock.children`) and questions to servers of
-other processes (:mod:`quotalab.clock.peers`) hold it by themselves; anything else is put in :meth:`VirtualTime.held`. A process forked without ``exec`` is not served.
+other processes (:mod:`quotalab.clock.peers`) hold it by themselves; anything else is put in
+:meth:`VirtualTime.held`. A process forked without ``exec`` is not served.
 """
 
 from __future__ import annotations
