@@ -24,6 +24,7 @@ FLOORS = [
     {"reference"},
     {"scenario"},
     {"run", "report"},
+    {"nightly"},
     {"cli"},
     {"__main__"},
 ]

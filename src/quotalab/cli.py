@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         help="simulate, judge, report",
         description="Run a scenario against a sandbox of the provider, in virtual time, and judge it.",
         epilog="Everything after -- goes to Locust: quotalab run SCENARIO -- --tags morning",
+        allow_abbrev=False,  # --seeds passes the other options on as they were given
     )
     run.set_defaults(function=_run)
     run.add_argument("scenario", nargs="?", default="temporary_access", metavar="SCENARIO",
@@ -93,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--seed", type=int, default=1, metavar="N", help="the same seed repeats a run exactly (default: 1)"
+    )
+    run.add_argument(
+        "--seeds", type=_count, metavar="N", help="so many runs, from --seed on, and what they say together"
+    )
+    run.add_argument(
+        "--jobs", type=_count, metavar="N", help="of --seeds, so many at once (default: a CPU each)"
     )
     run.add_argument("--clock", choices=("virtual", "real"), default="virtual", help="default: virtual")
     run.add_argument("--transport", choices=("memory", "socket"), default="memory", help="default: memory")
@@ -114,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--rules",
         metavar="IDS",
-        help="only these rules or families, as QL2,QL301; the folder's report then holds these alone",
+        help="only these rules or families, as QL2,QL301; then they are printed, and nothing is written",
     )
     report.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
     report.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
@@ -166,6 +173,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     sandbox.add_argument("--quiet", action="store_true", help="no line for each call")
 
+    nightly = commands.add_parser(
+        "nightly",
+        help="the matrix of runs, against its baselines",
+        description="Run the matrix in [tool.quotalab.nightly] side by side and compare it with the "
+        "baselines. A job that was killed goes on where it stood.",
+    )
+    nightly.set_defaults(function=_nightly)
+    nightly.add_argument(
+        "--jobs", type=_count, metavar="N", help="so many runs at once (default: a CPU each)"
+    )
+    nightly.add_argument(
+        "--update-baseline",
+        action="store_true",
+        help="tonight's runs become what later ones are held against",
+    )
+    nightly.add_argument(
+        "--out", type=Path, metavar="DIR", help="the night's folder (default: runs/nightly/DATE)"
+    )
+
     profiles = commands.add_parser(
         "profiles",
         help="show provider profiles, or check one of your own",
@@ -178,6 +204,15 @@ def _parser() -> argparse.ArgumentParser:
     profiles.add_argument(
         "--check", type=Path, metavar="FILE", help="say whether a profile of your own is valid"
     )
+
+    rules = commands.add_parser(
+        "rules",
+        help="show the rules, or the page of one",
+        description="Without an id: list the rules that there are, bundled and the workspace's own.",
+    )
+    rules.set_defaults(function=_rules)
+    rules.add_argument("id", nargs="?", metavar="ID", help="show one, by its id or its name")
+    rules.add_argument("--markdown", action="store_true", help="all pages as one Markdown document")
 
     _trace_parser(commands)
     return parser
@@ -201,6 +236,10 @@ def _run(options: argparse.Namespace) -> int:
     from quotalab.run.simulate import simulate
     from quotalab.run.timings import Timings
 
+    if options.seeds is not None:
+        return _run_seeds(options)
+    if options.jobs is not None:
+        raise InputError("--jobs: is for the runs of --seeds N; one run is one process")
     timings = Timings(RealClock())
     workspace = Workspace.find(Path.cwd(), options.workspace)
     asked = RunOptions(
@@ -247,6 +286,67 @@ def _run(options: argparse.Namespace) -> int:
     return 3 if simulated.faults else verdict.exit_code(strict=options.strict)
 
 
+def _run_seeds(options: argparse.Namespace) -> int:
+    from quotalab.clock import RealClock
+    from quotalab.ledger.recording import default_folder
+    from quotalab.nightly.seeds import run_seeds
+
+    if options.timings:
+        raise InputError("--timings: is for one run; leave --seeds out")
+    given = options.given[: options.given.index("--")] if "--" in options.given else options.given
+    passed = _without(given, ("--seeds", "--seed", "--jobs", "--out"), ("--strict",))
+    folder = options.out or default_folder(
+        RealClock().now_ns(), Path(options.scenario).stem, "seeds", options.seed
+    )
+    told = run_seeds(
+        passed,
+        range(options.seed, options.seed + options.seeds),
+        folder.absolute(),
+        jobs=options.jobs or os.cpu_count() or 1,
+        cwd=Path.cwd(),
+        locust=options.locust,
+        strict=options.strict,
+        progress=_live_line if sys.stderr.isatty() else None,
+    )
+    if sys.stderr.isatty():
+        _live_line("")
+    print(f"{told.text()}\n\n{folder}")
+    return told.code
+
+
+def _nightly(options: argparse.Namespace) -> int:
+    from quotalab.clock import RealClock
+    from quotalab.nightly.job import night_folder, run_night
+
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    folder = options.out or night_folder(workspace.root, RealClock().now_ns(), again=options.update_baseline)
+    live = sys.stderr.isatty()
+    night = run_night(
+        workspace,
+        folder.absolute(),
+        jobs=options.jobs or os.cpu_count() or 1,
+        updates=options.update_baseline,
+        progress=_live_line if live else None,
+    )
+    if live:
+        _live_line("")
+    print(f"{night.text}\n\n{folder}")
+    return night.code
+
+
+def _without(given: Sequence[str], valued: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """The arguments less some options, of which the `valued` take what follows with them."""
+    kept, skips = [], False
+    for argument in given:
+        if skips or argument in flags:
+            skips = False
+        elif argument in valued:
+            skips = True
+        elif argument.partition("=")[0] not in valued:
+            kept.append(argument)
+    return kept
+
+
 def _sandbox(options: argparse.Namespace) -> int:
     from quotalab.run.serve import ServeOptions, serve
 
@@ -291,7 +391,7 @@ def _live_line(text: str) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from quotalab.report import judge_run, summary
+    from quotalab.report import document, judge_run, summary
 
     workspace = Workspace.find(Path.cwd(), options.workspace)
     only = [part.strip() for part in options.rules.split(",") if part.strip()] if options.rules else None
@@ -299,10 +399,12 @@ def _report(options: argparse.Namespace) -> int:
         raise InputError("--rules: names no rule")
     verdict = judge_run(options.run, workspace, only=only)
     if options.json:
-        print(options.run.joinpath("verdict.json").read_text(encoding="utf-8"), end="")
+        print(document(verdict), end="")
     else:
         print(summary(verdict, colour=_wants_colour()))
         print(f"\n{options.run}")
+        if only is not None:
+            print("Only some rules were asked, so nothing in the run folder was changed.")
     return verdict.exit_code(strict=options.strict)
 
 
@@ -323,6 +425,20 @@ def _profiles(options: argparse.Namespace) -> int:
         print(profile_list(workspace))
     else:
         print(profile_page(load_provider(workspace, options.name)))
+    return 0
+
+
+def _rules(options: argparse.Namespace) -> int:
+    from quotalab.rules import load_rules
+    from quotalab.rules.catalogue import catalogue, rule_list, rule_page
+
+    if options.markdown and options.id is not None:
+        raise InputError("rules: give an ID, or --markdown, not both")
+    rules = load_rules(Workspace.find(Path.cwd(), options.workspace).rule_files())
+    if options.markdown:
+        print(catalogue(rules), end="")
+    else:
+        print(rule_list(rules) if options.id is None else rule_page(rules, options.id))
     return 0
 
 

@@ -128,8 +128,8 @@ def test_rule_settings_may_be_absent(tmp_path):
     """A folder without inputs/rules.json has no settings; one with them has those."""
     ledger = two_limits()
     ledger.run["inputs"] = {}  # nothing to check them against
-    folder = ledger.write(tmp_path / "run", rules={"a": 1})
-    assert load(folder).settings == {"a": 1}
+    folder = ledger.write(tmp_path / "run", rules={"QL105": {"a": 1}})
+    assert load(folder).settings == {"QL105": {"a": 1}}
     (folder / "inputs" / "rules.json").unlink()
     assert load(folder).settings == {}
 

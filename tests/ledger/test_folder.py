@@ -63,6 +63,34 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     assert str(caught.value) == f"{tmp_path / 'file'}: cannot be made: File exists"
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("scenario", 3, "scenario: must be a text, not 3"),
+        ("policy", ["x"], r"policy: must be a text or null, not \['x'\]"),
+        ("users", "3", "users: must be a whole number, not '3'"),
+        ("users", True, "users: must be a whole number, not True"),
+        ("start_ns", 1.5, r"start_ns: must be a whole number, not 1\.5"),
+        ("span_ns", 2**70, "span_ns: must be a whole number, not"),
+        ("seed", {}, "seed: must be a whole number or null, not {}"),
+        ("wall_s", "1", "wall_s: must be a number or null, not '1'"),
+        ("complete", 1, "complete: must be true or false, not 1"),
+        ("settings", "a=1", "settings: must be a list of texts, not 'a=1'"),
+        ("command", [1], r"command: must be a list of texts, not \[1\]"),
+        ("inputs", ["x"], r"inputs: must be an object of texts, not \['x'\]"),
+        ("tables", {"calls.parquet": None}, "tables: must be an object of texts, not"),
+    ],
+)
+def test_a_field_of_another_type_is_told(tmp_path, field, value, said):
+    """Whoever wrote `run.json` by hand gets the field and what would be right."""
+    folder = RunFolder.create(tmp_path / "run")
+    folder.write_description(DESCRIPTION)
+    document = json.loads((folder.path / "run.json").read_text())
+    (folder.path / "run.json").write_text(json.dumps({**document, field: value}))
+    with pytest.raises(RunFolderError, match=rf"run\.json: {said}"):
+        folder.description()
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path):
     """Reading a run that does not exist names the path that was given."""
     with pytest.raises(RunFolderError) as caught:
@@ -94,7 +122,7 @@ def written(**changed) -> str:
         (written(schema=2), "schema must be 1"),
         (written(users="dropped"), "missing 1 required positional argument: 'users'"),
         (written(colour="red"), "got an unexpected keyword argument 'colour'"),
-        (written(settings=None), "'NoneType' object is not iterable"),
+        (written(settings=None), "settings: must be a list of texts, not None"),
     ],
     ids=["json", "deep", "list", "schema", "missing", "unknown", "null"],
 )

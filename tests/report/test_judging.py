@@ -9,7 +9,7 @@ import pytest
 from quotalab.errors import InputError, RunFolderError
 from quotalab.frames import disagreements, load
 from quotalab.frames.testing import LedgerBuilder, provider_document
-from quotalab.report import judge_run
+from quotalab.report import document, judge_run
 
 
 def contents(folder):
@@ -50,12 +50,16 @@ def test_stages_are_told_in_order(workspace, tmp_path):
     assert stages == ["load", "judge", "figures", "html"]
 
 
-def test_rules_can_be_chosen(workspace, tmp_path):
-    """Only rules that begin as asked are judged, and the page says so; none that fits is an error."""
+def test_rules_can_be_chosen_and_then_nothing_is_written(workspace, tmp_path):
+    """What a folder holds is of all rules, always; none that begins as asked is an error."""
     folder = LedgerBuilder().write(tmp_path / "run")
+    before = sorted(folder.rglob("*"))
     verdict = judge_run(folder, workspace, only=["QL2", "QL301"])
-    assert [result.rule.id for result in verdict.rules] == ["QL201", "QL202", "QL301"]
-    assert "Only those that begin with QL2, QL301." in (folder / "report.html").read_text()
+    assert {result.rule.family for result in verdict.rules} == {"QL2", "QL3"}
+    assert [result.rule.id for result in verdict.rules][-1] == "QL301"
+    assert json.loads(document(verdict))["only"] == ["QL2", "QL301"]
+    assert sorted(folder.rglob("*")) == before
+    assert json.loads(document(judge_run(folder, workspace)))["only"] is None
     with pytest.raises(InputError, match="no rule 'QL9'"):
         judge_run(folder, workspace, only=["QL9"])
 
@@ -76,6 +80,48 @@ def test_a_file_that_cannot_be_written_is_named(workspace, tmp_path):
     (folder / "verdict.json").mkdir()
     with pytest.raises(RunFolderError, match=r"verdict\.json: cannot be written"):
         judge_run(folder, workspace)
+
+
+@pytest.mark.parametrize("name", ["figures", "verdict.json", "inputs", "report.html.part", "figures/x.svg"])
+def test_a_link_that_leads_out_of_the_folder_is_refused(workspace, tmp_path, name):
+    """Run folders come from others: nothing outside is read, written or removed."""
+    folder = LedgerBuilder().write(tmp_path / "run")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious.svg").write_text("mine")
+    place = folder / name
+    place.parent.mkdir(exist_ok=True)
+    if place.is_dir():
+        place.rename(folder / "was")
+    place.symlink_to(outside if place.suffix == "" else outside / "precious.svg")
+    with pytest.raises(RunFolderError, match=f"{name}: is a link that leads out of the run folder"):
+        judge_run(folder, workspace)
+    assert (outside / "precious.svg").read_text() == "mine"
+    assert [path.name for path in outside.iterdir()] == ["precious.svg"]
+
+
+def test_a_part_that_was_left_behind_is_not_written_through(workspace, tmp_path):
+    """Not even to a file of the folder itself."""
+    folder = LedgerBuilder().write(tmp_path / "run")
+    description = (folder / "run.json").read_bytes()
+    (folder / "verdict.json.part").symlink_to(folder / "run.json")
+    judge_run(folder, workspace)
+    assert (folder / "run.json").read_bytes() == description
+    assert not (folder / "verdict.json").is_symlink()
+
+
+def test_a_fault_of_the_sandbox_is_a_fault_whenever_the_run_is_judged(workspace, tmp_path):
+    """The ledger tells of it, so a later report ends as the run did: exit 3."""
+    ledger = LedgerBuilder()
+    ledger.decided_call(1)
+    for error in ("KeyError", "KeyError", "ValueError"):
+        ledger.event(2, "sandbox-fault", None, error=error)
+    verdict = judge_run(ledger.write(tmp_path / "run"), workspace)
+    assert [fault.message for fault in verdict.faults] == [
+        "the sandbox itself failed: KeyError, 2 times",
+        "the sandbox itself failed: ValueError, 1 time",
+    ]
+    assert verdict.exit_code() == 3
 
 
 def test_a_workspace_adds_rules_to_the_bundled_ones(workspace, tmp_path):

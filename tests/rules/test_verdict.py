@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from quotalab.frames import load
@@ -119,6 +121,57 @@ def test_a_rule_that_returns_something_else_is_a_fault(frames):
     """A function that forgets its judgement is named."""
     verdict = judge(frames, [Rule("QL101", "silent", lambda frames: None)])
     assert verdict.faults[0].message == "the rule QL101 (silent) must return a Judgement, not NoneType"
+
+
+def _finding(**wrong):
+    return (Finding(**{"message": "m", "at_ns": 1, "calls": (), **wrong}),)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"metric": float("nan")}, "the metric nan, which must be a finite number"),
+        ({"metric": float("inf")}, "the metric inf, which must be a finite number"),
+        ({"metric": np.int64(3)}, r"the metric np.int64(3), which must be a finite number"),
+        ({"metric": np.float32(3)}, r"the metric np.float32(3.0), which must be a finite number"),
+        ({"metric": True}, "the metric True, which"),
+        ({"metric": "3"}, "the metric '3', which"),
+        ({"threshold": pd.NA}, "the threshold <NA>, which"),
+        ({"note": 7}, "the note 7, which must be a text or None"),
+        ({"remedy": ("x",)}, "the remedy ('x',), which must be a text or None"),
+        ({"untold": -1}, "-1 untold findings, which"),
+        ({"untold": np.int64(1)}, "np.int64(1) untold findings, which must be a whole number"),
+        ({"findings": []}, "a list of findings, which must be a tuple"),
+        ({"findings": ("m",)}, "the finding 'm', which must be a Finding"),
+        ({"findings": _finding(message=None)}, "a finding with the message None"),
+        (
+            {"findings": _finding(at_ns=np.int64(3))},
+            "a finding at np.int64(3), which must be whole nanoseconds",
+        ),
+        ({"findings": _finding(at_ns=1.5)}, "a finding at 1.5, which must be whole nanoseconds"),
+        ({"findings": _finding(calls=[1])}, "a finding with the calls [1], which must be a tuple of int"),
+        ({"findings": _finding(calls=(np.int64(1),))}, "a finding with the calls (np.int64(1),), which must"),
+    ],
+)
+def test_a_judgement_that_cannot_be_written_down_is_a_fault_of_its_rule(frames, wrong, said):
+    """It is named with what would be right, the others judge, and the document can be written."""
+    bad = Rule("QL101", "bad", lambda frames: Judgement("PASS", **wrong))
+    verdict = judge(frames, [bad, *rules("NA", "WARN")[1:]])
+    assert verdict.faults[0].message.startswith(f"the rule QL101 (bad) returned {said}")
+    assert [result.verdict for result in verdict.rules] == ["REVIEW", "WARN"]
+    assert verdict.exit_code() == 3
+    json.dumps(verdict.as_document(), allow_nan=False)
+
+
+def test_a_rule_that_ends_the_process_is_named_too(frames):
+    """No rule decides that the others are not asked."""
+
+    def leaves(frames):
+        raise SystemExit(0)
+
+    verdict = judge(frames, [Rule("QL101", "leaves", leaves), *rules("NA", "WARN")[1:]])
+    assert "the rule QL101 (leaves) raised SystemExit in test_verdict.py" in verdict.faults[0].message
+    assert verdict.rules[1].verdict == "WARN"
 
 
 def test_a_sandbox_that_is_wrong_is_a_fault(tmp_path):

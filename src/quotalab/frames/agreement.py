@@ -29,7 +29,7 @@ from quotalab.frames.loading import Frames
 from quotalab.profiles.faults import Fault
 from quotalab.profiles.limits import METERED, Limit
 
-__all__ = ["Disagreement", "disagreements"]
+__all__ = ["Disagreement", "disagreements", "skew_ns"]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -128,7 +128,7 @@ def _decisions(frames: Frames, limits: list[Limit], waits: Ints) -> Iterator[Dis
             said = f"was refused by {calls['limit'].iloc[row]!r}"
         yield Disagreement(int(seq[row]), f"{said}, but by the judges' account {fits}, at {at_ns[row]} ns")
     agreed = judged & (recorded == due) & (due >= 0) & ~struck(frames, _changes_promises)
-    clock_ns = at_ns + _skew_ns(frames, at_ns)
+    clock_ns = at_ns + skew_ns(frames, at_ns)
     promised = _plain(calls["retry_after_ns"])
     for code in np.unique(due[agreed]):
         form = frames.provider.dialect.refusal(limits[code].name).retry_after
@@ -153,7 +153,7 @@ def _changes_promises(fault: Fault) -> bool:
     )
 
 
-def _skew_ns(frames: Frames, at_ns: Ints) -> Ints:
+def skew_ns(frames: Frames, at_ns: Ints) -> Ints:
     """How far the provider's own clock was ahead, by the faults of its profile."""
     skew_ns = np.zeros(len(at_ns), dtype=np.int64)
     after_ns = at_ns - frames.run.start_ns

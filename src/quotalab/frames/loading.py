@@ -42,6 +42,7 @@ import pandas as pd
 import pyarrow as pa
 
 from quotalab.errors import RunFolderError
+from quotalab.frames.rows import sound_rows
 from quotalab.ledger.folder import RunDescription, RunFolder
 from quotalab.ledger.reader import LedgerTables, read_ledger
 from quotalab.profiles.provider import Provider, parse_provider
@@ -72,6 +73,8 @@ class Frames:
     limit_names: tuple[str, ...]
     undrawn: tuple[str, ...] = ()
     """Opaque limits whose number the ledger does not tell; `provider` has their floor in its place."""
+    notes: tuple[str, ...] = ()
+    """What was amiss with the ledger's rows and was put right."""
     settings: RuleSettings = field(default_factory=dict)
     """`inputs/rules.json`: what the workspace set for single rules."""
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -122,6 +125,7 @@ def load(folder: Path) -> Frames:
 def _frames(
     tables: LedgerTables, provider: Provider, run: RunDescription, settings: RuleSettings, folder: Path
 ) -> Frames:
+    tables, notes = sound_rows(tables, folder)
     events = _frame(tables.events, folder / "events")
     provider, undrawn = _with_drawn(provider.for_people(run.users), events)
     names = [limit.name for limit in provider.limits]
@@ -147,6 +151,7 @@ def _frames(
         torn=tables.torn,
         limit_names=tuple(names),
         undrawn=undrawn,
+        notes=notes,
         settings=settings,
     )
 

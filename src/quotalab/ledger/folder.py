@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from quotalab.errors import RunFolderError
 __all__ = ["RunDescription", "RunFolder"]
 
 _SCHEMA = 1
+_MOST = 2**62
 
 
 @dataclass(frozen=True)
@@ -102,17 +104,36 @@ class RunFolder:
         part.rename(self._run)
 
     def description(self) -> RunDescription:
-        """Read `run.json`; raises `RunFolderError` when this is no run folder."""
+        """Read `run.json`; raises `RunFolderError` when this is no run folder, or leads out of itself."""
+        self.check_links()
         document = self._json(self._run)
         if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
             raise RunFolderError(f"{self._run}: schema must be {_SCHEMA}")
         try:
             description = RunDescription(**document)
-            return replace(
-                description, settings=tuple(description.settings), command=tuple(description.command)
-            )
         except TypeError as error:
             raise RunFolderError(f"{self._run}: {str(error).partition('() ')[2] or error}") from error
+        for one in fields(RunDescription):
+            value = getattr(description, one.name)
+            wanted, is_right = _RIGHT[str(one.type)]
+            if not is_right(value):
+                shown = repr(value)
+                shown = shown if len(shown) < 60 else shown[:57] + "..."
+                raise RunFolderError(f"{self._run}: {one.name}: must be {wanted}, not {shown}")
+        return replace(description, settings=tuple(description.settings), command=tuple(description.command))
+
+    def check_links(self) -> None:
+        """Raise `RunFolderError` when anything in the folder is a link to somewhere outside it.
+
+        Run folders come from others: what is judged must lie in the folder, and what is written must not
+        land elsewhere.
+        """
+        home = self.path.resolve()
+        for folder, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                path = Path(folder) / name
+                if path.is_symlink() and not path.resolve().is_relative_to(home):
+                    raise RunFolderError(f"{path}: is a link that leads out of the run folder")
 
     def _json(self, path: Path) -> Any:
         if not self.path.is_dir():
@@ -127,3 +148,36 @@ class RunFolder:
             raise RunFolderError(f"{path}: cannot be read: {error}") from error
         except (json.JSONDecodeError, RecursionError) as error:
             raise RunFolderError(f"{path}: is not JSON: {error}") from error
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -_MOST < value < _MOST
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_text, value))
+
+
+def _is_map(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, value.values()))
+
+
+_RIGHT: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "str": ("a text", _is_text),
+    "str | None": ("a text or null", lambda value: value is None or _is_text(value)),
+    "int": ("a whole number", _is_whole),
+    "int | None": ("a whole number or null", lambda value: value is None or _is_whole(value)),
+    "float | None": ("a number or null", lambda value: value is None or _is_number(value)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "tuple[str, ...]": ("a list of texts", _are_texts),
+    "Mapping[str, str]": ("an object of texts", _is_map),
+}
+"""By a field's type, as written above: what it must be, and whether it is."""

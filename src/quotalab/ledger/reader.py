@@ -23,6 +23,8 @@ class LedgerTables:
     operations: pa.Table
     events: pa.Table
     torn: bool
+    notes: tuple[str, ...] = ()
+    """What was left out."""
 
 
 def read_ledger(folder: Path) -> LedgerTables:
@@ -32,10 +34,15 @@ def read_ledger(folder: Path) -> LedgerTables:
     """
     tables: dict[str, pa.Table] = {}
     torn = False
+    notes = []
     for table, schema in SCHEMAS.items():
         parquet = folder / f"{table}.parquet"
         if parquet.exists():
-            tables[table] = _conform(_read_parquet(parquet), schema, parquet)
+            found = _read_parquet(parquet)
+            unknown = [name for name in found.schema.names if name not in schema.names]
+            if unknown:
+                notes.append(f"{parquet.name} has {', '.join(unknown)}, which this version does not know")
+            tables[table] = _conform(found, schema, parquet)
             continue
         parts = sorted(folder.glob(f"{table}.*.arrows"))
         if not parts:
@@ -50,7 +57,7 @@ def read_ledger(folder: Path) -> LedgerTables:
         tables[table] = pa.Table.from_batches(batches, schema=schema)
         if len(parts) > 1:
             tables[table] = tables[table].sort_by("seq")
-    return LedgerTables(**tables, torn=torn)
+    return LedgerTables(**tables, torn=torn, notes=tuple(notes))
 
 
 def compact(folder: Path, tables: LedgerTables) -> dict[str, str]:

@@ -25,6 +25,7 @@ def app_settings(settings: Mapping[str, Any], file: str) -> AppSettings:
     top = Table(settings, file, "tool.quotalab")
     app = top.table("app", {})
     top.any("rules", {})  # read by quotalab.profiles.rules
+    top.any("nightly", None)  # and of the nightly job's matrix
     top.done()
     build = app.text("build", None)
     if build is not None and build.count(":") != 1:

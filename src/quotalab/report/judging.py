@@ -14,7 +14,7 @@ from quotalab.report.junit import junit
 from quotalab.rules import Verdict, check_settings, judge, load_rules
 from quotalab.workspace import Workspace
 
-__all__ = ["check_workspace_rules", "judge_run"]
+__all__ = ["check_workspace_rules", "document", "judge_run"]
 
 
 def check_workspace_rules(workspace: Workspace) -> None:
@@ -38,9 +38,9 @@ def judge_run(
     """Judge the run in `folder` by the workspace's rules, and write what a reader needs into it.
 
     Written, each whole or not at all: `verdict.json`, `junit.xml`, `figures/*.svg` and `*.png`,
-    `report.html`. `only` chooses rules by the beginnings of their ids. `timer` is called with the name of
-    each stage when it has ended: ``load``, ``judge``, ``figures``, ``html``. The judges read no clock; the
-    caller may.
+    `report.html`. `only` chooses rules by the beginnings of their ids; then nothing is written, so that what
+    the folder holds is always of all rules. `timer` is called with the name of each stage when it has ended:
+    ``load``, ``judge``, ``figures``, ``html``. The judges read no clock; the caller may.
 
     Raises `InputError` when the folder is no run folder, or a file of rules or one of `only` is wrong.
     """
@@ -49,9 +49,11 @@ def judge_run(
     frames = load(folder)
     ended("load")
     verdict = judge(frames, rules, only)
+    if only is not None:
+        ended("judge")
+        return verdict
     run_folder = RunFolder(folder)
-    document = json.dumps(verdict.as_document(), indent=1, allow_nan=False) + "\n"
-    _write(run_folder.verdict, document.encode())
+    _write(run_folder.verdict, document(verdict).encode())
     _write(run_folder.junit, junit(verdict))
     ended("judge")
     # Only now, so that whoever wants no figures pays for no matplotlib and no Jinja2.
@@ -69,9 +71,14 @@ def judge_run(
     ended("figures")
     from quotalab.report.page import page
 
-    _write(run_folder.report, page(frames, verdict, drawings, only=only).encode())
+    _write(run_folder.report, page(frames, verdict, drawings).encode())
     ended("html")
     return verdict
+
+
+def document(verdict: Verdict) -> str:
+    """`verdict.json`, as text."""
+    return json.dumps(verdict.as_document(), indent=1, allow_nan=False) + "\n"
 
 
 def _make(folder: Path) -> None:
@@ -84,7 +91,9 @@ def _make(folder: Path) -> None:
 def _write(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(data)
+        part.unlink(missing_ok=True)  # of a judging that was cut off; a link would be written through
+        with part.open("xb") as file:
+            file.write(data)
         part.replace(path)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -16,6 +16,7 @@ from quotalab.frames import Frames, LimitUse, window_rows
 from quotalab.report.summary import limit_in_words, sentences
 from quotalab.report.text import prose, visible
 from quotalab.rules import Finding, RuleResult, Verdict
+from quotalab.rules.catalogue import FAMILIES
 from quotalab.rules.times import clock_time, count, duration, share
 from quotalab.rules.words import asked_for, counts_in, made_up
 
@@ -29,20 +30,9 @@ _MOST_CALLS = 12  # of one finding
 _SHORT_ID = 12  # a longer operation id is shown by its first 8 characters, and whole where one points
 _MOST_WINDOW_ROWS = 400
 _SHOWN_WINDOW_ROWS = 14
-_FAMILIES = {
-    "QL1": "Limits",
-    "QL2": "Backoff",
-    "QL3": "Tokens",
-    "QL4": "Authorization",
-    "QL5": "Operations",
-    "QL6": "Economy",
-    "QL7": "Records",
-}
 
 
-def page(
-    frames: Frames, verdict: Verdict, drawings: Sequence[Drawing], *, only: Sequence[str] | None = None
-) -> str:
+def page(frames: Frames, verdict: Verdict, drawings: Sequence[Drawing]) -> str:
     """The page as HTML. Whatever a client sent is escaped, and what cannot be seen is written out."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -67,7 +57,6 @@ def page(
         drawings=[(drawing, Markup(drawing.inline)) for drawing in drawings],  # noqa: S704 - drawn by us
         window=_window(frames, verdict, calls),
         families=_families(verdict, calls),
-        only=", ".join(only) if only is not None else None,
         command=shlex.join(frames.run.command),
         inputs=sorted(frames.run.inputs.items()),
         versions=sorted(frames.run.versions.items()),
@@ -210,7 +199,7 @@ def _families(verdict: Verdict, calls: _Calls) -> list[tuple[str, list[dict[str,
     families: dict[str, list[dict[str, Any]]] = {}
     for result in verdict.rules:
         families.setdefault(result.rule.family, []).append(_rule(result, calls))
-    return [(_FAMILIES.get(family, family), rules) for family, rules in families.items()]
+    return [(FAMILIES.get(family, family), rules) for family, rules in families.items()]
 
 
 def _rule(result: RuleResult, calls: _Calls) -> dict[str, Any]:

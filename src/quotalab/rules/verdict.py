@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from quotalab.frames import Disagreement, Frames, LimitUse, disagreements, limit_uses
 from quotalab.rules.finding import MOST_FINDINGS, Finding, Judgement, worst
 from quotalab.rules.metrics import metrics
 from quotalab.rules.registry import Rule, select
 from quotalab.rules.settings import silence_of, thresholds_of, unknown_ids
-from quotalab.rules.times import iso
+from quotalab.rules.times import count, iso
 from quotalab.rules.words import allowed
 
 __all__ = ["Fault", "RuleResult", "UnknownRoute", "Verdict", "judge"]
@@ -86,6 +90,8 @@ class Verdict:
     """How many different ones there are."""
     notes: tuple[str, ...] = ()
     """What a reader must know about how the run was judged."""
+    only: tuple[str, ...] | None = None
+    """The beginnings of the ids of the rules that were asked; None: all were."""
 
     def exit_code(self, strict: bool = False) -> int:
         """3: quotalab contradicts itself; 1: FAIL, and with `strict` WARN and REVIEW; else 0."""
@@ -126,6 +132,7 @@ class Verdict:
             ],
             "unknown_routes_total": self.unknown_routes_total,
             "notes": list(self.notes),
+            "only": None if self.only is None else list(self.only),
         }
 
 
@@ -138,7 +145,7 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
     """
     chosen = select(rules, only)
     thresholds = {one.id: thresholds_of(one, frames) for one in rules}  # all: a misspelt key is never ignored
-    faults = [_fault(one) for one in frames.once(disagreements)]
+    faults = [*_sandbox_faults(frames), *(_fault(one) for one in frames.once(disagreements))]
     results = []
     for one in chosen:
         judgement = _ask(one, frames)
@@ -174,10 +181,29 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
         unknown_routes=tuple(unknown[:_MOST_UNKNOWN]),
         unknown_routes_total=len(unknown),
         notes=tuple(_notes(rules, frames)),
+        only=None if only is None else tuple(only),
     )
 
 
+def _sandbox_faults(frames: Frames) -> list[Fault]:
+    """What went wrong in the sandbox itself while the run lasted."""
+    events = frames.events[frames.events["what"] == "sandbox-fault"]
+    errors = pd.Series(map(_error_of, events["details"].tolist()), dtype="object").value_counts(sort=False)
+    return [
+        Fault(f"the sandbox itself failed: {error}, {count(int(times), 'time')}")
+        for error, times in errors.items()
+    ]
+
+
+def _error_of(details: str) -> str:
+    try:
+        return str(json.loads(details)["error"])
+    except (ValueError, KeyError, TypeError):
+        return "for a reason that the ledger does not tell"
+
+
 def _notes(rules: Sequence[Rule], frames: Frames) -> Iterator[str]:
+    yield from frames.notes
     unknown = unknown_ids(rules, frames)
     if unknown:
         yield (
@@ -189,7 +215,7 @@ def _notes(rules: Sequence[Rule], frames: Frames) -> Iterator[str]:
 def _ask(one: Rule, frames: Frames) -> Judgement | Fault:
     try:
         judgement: object = one(frames)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}, line {last.lineno}"
         return Fault(f"the rule {one.id} ({one.name}) raised {type(error).__name__} in {where}: {error}")
@@ -197,7 +223,45 @@ def _ask(one: Rule, frames: Frames) -> Judgement | Fault:
         return Fault(
             f"the rule {one.id} ({one.name}) must return a Judgement, not {type(judgement).__name__}"
         )
-    return judgement
+    wrong = _wrong(judgement)
+    return Fault(f"the rule {one.id} ({one.name}) returned {wrong}") if wrong else judgement
+
+
+def _wrong(judgement: Judgement) -> str | None:
+    """What is wrong with a judgement: whatever could not be written down as it is."""
+    for name in ("metric", "threshold"):
+        value: object = getattr(judgement, name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (is_number and math.isfinite(float(value))):  # type: ignore[arg-type]
+            return f"the {name} {value!r}, which must be a finite number of Python's own, or None"
+    for name in ("note", "remedy"):
+        text: object = getattr(judgement, name)
+        if text is not None and not isinstance(text, str):
+            return f"the {name} {text!r}, which must be a text or None"
+    if not _whole(judgement.untold) or judgement.untold < 0:
+        return f"{judgement.untold!r} untold findings, which must be a whole number of 0 or more"
+    findings: object = judgement.findings
+    if not isinstance(findings, tuple):
+        return f"a {type(findings).__name__} of findings, which must be a tuple"
+    return next(filter(None, map(_wrong_finding, judgement.findings)), None)
+
+
+def _wrong_finding(finding: object) -> str | None:
+    if not isinstance(finding, Finding):
+        return f"the finding {finding!r}, which must be a Finding"
+    message: object = finding.message
+    if not isinstance(message, str):
+        return f"a finding with the message {message!r}, which must be a text"
+    if finding.at_ns is not None and not _whole(finding.at_ns):
+        return f"a finding at {finding.at_ns!r}, which must be whole nanoseconds of type int, or None"
+    calls: object = finding.calls
+    if not isinstance(calls, tuple) or not all(map(_whole, calls)):
+        return f"a finding with the calls {calls!r}, which must be a tuple of int"
+    return None
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _fault(one: Disagreement) -> Fault:

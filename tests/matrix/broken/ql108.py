@@ -1,0 +1,14 @@
+"""It learns of the limit by being refused, with as many calls under way as there are people."""
+
+RULE = "QL108"
+FOLLOWS = {
+    "QL101",  # it has no budget
+    "QL102",
+    "QL106",  # whoever came first is served from what the app has since
+    "QL201",  # and it goes on when it has been told
+    "QL501",  # and one attempt
+    "QL503",
+    "QL504",
+}
+RUN = {"scenario": "overload", "users": 60, "for": "30s", "settings": ("limits.hourly.limit=30",)}
+POLICY = {"budget": {"enabled": False}, "retry": {"attempts": 1}}

@@ -1,0 +1,19 @@
+"""It does not read the header that says how much is left."""
+
+RULE = "QL109"
+FOLLOWS = {
+    "QL101",  # what it was told is refused
+    "QL102",
+    "QL108",
+    "QL201",  # a refusal is not read either
+    "QL501",  # it does not ask again
+    "QL503",
+    "QL504",
+}
+RUN = {
+    "provider": "ietf-draft-10",
+    "users": 100,
+    "for": "2h",
+    "settings": ("limits.daily.limit=3",),
+}
+POLICY = {"budget": {"enabled": False}, "retry": {"attempts": 1}}
