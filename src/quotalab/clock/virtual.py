@@ -44,7 +44,7 @@ from quotalab.clock.timeline import LAST_NS, Timeline, written
 from quotalab.clock.watchdog import WAKING, Watchdog, raise_in_thread
 from quotalab.errors import BusyWaitError, InputError, StalledError
 
-__all__ = ["Stalled", "Stats", "VirtualClock", "VirtualTime", "install"]
+__all__ = ["Stalled", "Stats", "VirtualClock", "VirtualTime", "held", "install"]
 
 # A spinning loop that has swallowed this many errors gets one that ``except Exception`` does not catch.
 _SWALLOWED = 3
@@ -278,6 +278,23 @@ def _outside_contextlib() -> str:
     while frame is not None and frame.f_code.co_filename == contextlib.__file__:
         frame = innermost(frame.f_back)
     return place(frame)
+
+
+@contextmanager
+def held(reason: str) -> Iterator[None]:
+    """Hold time for a ``with`` block wherever time is virtual; anywhere else the block just runs.
+
+    For apps and scenarios that wait for something that this process cannot see; see :meth:`VirtualTime.hold`.
+    """
+    loop = get_hub().loop
+    if not isinstance(loop, VirtualLoop):
+        yield
+        return
+    hold = loop.hold(reason, _outside_contextlib())
+    try:
+        yield
+    finally:
+        loop.release(hold)
 
 
 def install(
