@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import signal
 import sysconfig
 import traceback
 from collections import Counter
@@ -70,7 +69,15 @@ def simulate(
     transport = _transport(options, app)
     _check_named(options, workspace)
     responses = read_responses(options.responses) if options.responses is not None else None
-    with _time(options) as (clock, entropy, installed_ns):
+    begun: list[Recording] = []
+
+    def last_words() -> str:
+        for recording in begun:
+            recording.writer.flush()  # the main thread, which writes otherwise, is stuck in code of the app's
+            return f"; judge what there is: quotalab report {recording.folder.path}"
+        return ""
+
+    with _time(options, last_words) as (clock, entropy, installed_ns):
         # From here on Locust may be imported: it patches the process, which virtual time must do first.
         from quotalab.run.locust_options import environment_for
         from quotalab.run.own_output import search_own_output
@@ -129,6 +136,7 @@ def simulate(
             settings=options.settings,
             command=options.command,
         )
+        begun.append(recording)
         try:
             stage = Stage(
                 provider=needs.provider,
@@ -153,7 +161,7 @@ def simulate(
             say(_credentials(stage.access))
         stage_done("scenario, profiles, app")
         try:
-            errors = _play(stage, environment, needs.users, options, start_ns, progress)
+            errors = _play(stage, environment, needs.users, options, start_ns, progress, last_words)
         except BaseException as error:
             stage.close()
             recording.writer.close()
@@ -232,7 +240,7 @@ def _check_named(options: RunOptions, workspace: Workspace) -> None:
 
 
 @contextlib.contextmanager
-def _time(options: RunOptions) -> Iterator[tuple[Clock, Entropy, int]]:
+def _time(options: RunOptions, last_words: Callable[[], str]) -> Iterator[tuple[Clock, Entropy, int]]:
     """The clock, the entropy and the start of the run, in force for the block."""
     entropy = SeededEntropy(options.seed)
     if options.clock == "real":
@@ -245,7 +253,9 @@ def _time(options: RunOptions) -> Iterator[tuple[Clock, Entropy, int]]:
 
     start_ns = options.start_ns if options.start_ns is not None else DEFAULT_START_NS
     stall_s = options.stall_ns / 1e9
-    with install(start_ns, options.seed, stall_s=stall_s, hold_limit_s=stall_s) as virtual:
+    with install(
+        start_ns, options.seed, stall_s=stall_s, hold_limit_s=stall_s, last_words=last_words
+    ) as virtual:
         yield virtual.clock, entropy, start_ns
 
 
@@ -256,9 +266,12 @@ def _play(
     options: RunOptions,
     start_ns: int,
     progress: Progress | None,
+    last_words: Callable[[], str],
 ) -> tuple[str, ...]:
     """Let Locust's users live on the stage for the span; returns what they raised, in words."""
     import gevent
+
+    from quotalab.run.interrupts import Interrupts
 
     environment.stage = stage
     main = gevent.getcurrent()
@@ -278,9 +291,9 @@ def _play(
     raised = _Raised()
     environment.events.user_error.add_listener(raised.listen)
     # Without this Ctrl-C strikes whatever greenlet is running, and each prints what it was doing.
-    interrupts = gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
-    reporter = gevent.spawn(_report_progress, stage, options, start_ns, progress)
+    interrupts = Interrupts(last_words)
     try:
+        reporter = gevent.spawn(_report_progress, stage, options, start_ns, progress)
         stage.watch_app()
         if environment.shape_class is not None:
             runner.start_shape()  # how many people there are is the shape's affair, up to the population
@@ -291,11 +304,12 @@ def _play(
         left_ns = begun_ns + options.span_ns - stage.clock.now_ns()
         if left_ns > 0:
             stage.clock.sleep_ns(left_ns)
+        reporter.kill()
+        runner.quit()
     except _GivenUp:
         raise given_up[0] from None
-    reporter.kill()
-    runner.quit()
-    interrupts.cancel()
+    finally:
+        interrupts.restore()
     return raised.in_words()
 
 

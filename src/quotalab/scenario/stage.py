@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 import pyarrow as pa
+from gevent import Greenlet
 from gevent.pool import Group
 
 from quotalab.browser import Browser
 from quotalab.clock import Clock, Entropy
+from quotalab.clock.carried import CarriedContext
 from quotalab.errors import QuotalabError, ScenarioError
 from quotalab.hosting import Hosted, environment_of, open_app, set_environment
 from quotalab.hosting.environment import known_values
@@ -78,6 +80,7 @@ class Stage:
         self.habits = traffic.habits if traffic is not None else Habits()
         self.later = Group()
         """What people will do some time, beside what they ask of the app."""
+        self.later.greenlet_class = Greenlet  # so no part of the operation in which they decide it
         self._cast = 0
         self._abandoned: list[Operation] = []
         self._count: dict[str, int] = {}
@@ -94,6 +97,7 @@ class Stage:
         """Ends the run, because going on would tell nothing."""
         self._state = tempfile.TemporaryDirectory(prefix="quotalab-app-")
         self._transport: httpx.BaseTransport | None = None
+        self._carried = CarriedContext()
         self.app: Any = None
         try:
             self.sandbox, access = self._open(provider.for_people(users), start_ns)
@@ -240,6 +244,7 @@ class Stage:
             self._server.stop()
         if self._opened is not None:
             self._opened.close(self.clock.now_ns())
+        self._carried.restore()
         self._state.cleanup()
 
 
