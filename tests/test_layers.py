@@ -19,16 +19,28 @@ FLOORS = [
     {"profiles"},
     {"ledger", "traces"},
     {"clock", "frames"},
-    {"traffic", "quota", "rules", "browser"},
+    {"traffic", "quota", "rules", "browser", "aftermath"},
     {"sandbox"},
     {"reference"},
+    {"hosting"},
     {"scenario"},
     {"run", "report"},
     {"nightly"},
     {"cli"},
     {"__main__"},
 ]
-ACTING = {"clock", "traffic", "quota", "sandbox", "reference", "scenario", "run", "browser"}
+ACTING = {
+    "aftermath",
+    "browser",
+    "clock",
+    "hosting",
+    "quota",
+    "reference",
+    "run",
+    "sandbox",
+    "scenario",
+    "traffic",
+}
 JUDGING = {"frames", "rules", "report"}
 FOREIGN_TO_JUDGES = {"gevent", "locust", "flask", "authlib", "httpx", "time_machine"}
 

@@ -83,6 +83,7 @@ LOWER: dict[str, tuple[str, ...]] = {
     "strava/ten-athletes": ("athletes.limit=6",),
     "temporary-production": ("hourly.limit=20",),
     "temporary-production/few-users": ("people.limit=5",),
+    "temporary-production/approval": ("people.limit=5",),
     "x": (
         *("me.limit=7", "lookup.limit=5", "post_read.limit=5", "search.limit=5", "timeline.limit=5"),
         *("post.limit=5", "post_day.limit=20", "like.limit=4", "like_day.limit=7"),

@@ -80,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,  # --seeds passes the other options on as they were given
     )
     run.set_defaults(function=_run)
-    run.add_argument("scenario", nargs="?", default="temporary_access", metavar="SCENARIO",
-                     help="a locustfile, by name or path (default: temporary_access)")  # fmt: skip
+    run.add_argument("scenario", nargs="?", metavar="SCENARIO",
+                     help="a locustfile, by name or path (default: the workspace's own)")  # fmt: skip
     run.add_argument("--provider", metavar="P", help="provider profile, NAME, NAME/VARIANT or a file")
     run.add_argument("--traffic", metavar="T", help="traffic profile (default: the scenario's)")
     run.add_argument("--policy", metavar="P", help="policy of the reference integration: polite, naive, ...")
@@ -102,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs", type=_count, metavar="N", help="of --seeds, so many at once (default: a CPU each)"
     )
     run.add_argument("--clock", choices=("virtual", "real"), default="virtual", help="default: virtual")
-    run.add_argument("--transport", choices=("memory", "socket"), default="memory", help="default: memory")
+    run.add_argument("--transport", choices=("memory", "socket"),
+                     help="how the app reaches the sandbox (default: as the app can)")  # fmt: skip
     run.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
                      help="a key of the provider profile, as limits.hourly.limit=50; repeatable")  # fmt: skip
     run.add_argument("--responses", type=Path, metavar="FILE",
@@ -114,6 +115,21 @@ def _parser() -> argparse.ArgumentParser:
                      help="real time for which time may stand still (default: 60s)")  # fmt: skip
     run.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
     run.add_argument("--timings", action="store_true", help="print where the time went")
+
+    init = commands.add_parser(
+        "init",
+        help="plug in an app of your own",
+        description="Find the app of a project, add [tool.quotalab] to its pyproject.toml, and write a first "
+        "scenario. Nothing of the project is run. On a terminal it asks.",
+    )
+    init.set_defaults(function=_init)
+    init.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="DIR",
+                      help="the project (default: here)")  # fmt: skip
+    init.add_argument("--app", metavar="KIND=TARGET", help="the app, as asgi=myapp.web:app (default: found)")
+    init.add_argument("--provider", metavar="P", help="provider profile (default: temporary-production)")
+    init.add_argument("--scenario", metavar="NAME", help="name of the scenario (default: after the app)")
+    init.add_argument("--yes", action="store_true", help="ask nothing")
+    init.add_argument("--force", action="store_true", help="replace what an earlier init wrote")
 
     report = commands.add_parser("report", help="judge a run folder again and render it")
     report.set_defaults(function=_report)
@@ -267,7 +283,7 @@ def _run(options: argparse.Namespace) -> int:
 
         check_workspace_rules(workspace)
     progress = _live_line if sys.stderr.isatty() else None
-    simulated = simulate(asked, workspace, progress=progress, stage_done=timings.done)
+    simulated = simulate(asked, workspace, progress=progress, stage_done=timings.done, say=_tell)
     if progress is not None:
         _live_line("")
     for error in simulated.errors:
@@ -281,23 +297,47 @@ def _run(options: argparse.Namespace) -> int:
     print(f"\n{simulated.folder}")
     if simulated.errors and verdict.verdict == "NA":
         raise ScenarioError("nothing could be judged: all that the scenario did was to raise exceptions")
+    if simulated.silent is not None:
+        raise ScenarioError(simulated.silent)
     for fault in simulated.faults:
         print(f"quotalab: {fault}", file=sys.stderr)
     return 3 if simulated.faults else verdict.exit_code(strict=options.strict)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from quotalab.run.starting import InitOptions, init
+
+    asks = sys.stdin.isatty() and sys.stdout.isatty() and not options.yes
+    asked = InitOptions(options.folder, options.app, options.provider, options.scenario, options.force)
+    started = init(asked, _ask if asks else None)
+    for path, text in ((started.pyproject, started.table), (started.scenario, started.text)):
+        print(f"{path}\n" + "".join(f"  + {line}".rstrip() + "\n" for line in text.splitlines()))
+    for doubt in started.doubts:
+        print(f"look at this: {doubt}")
+    print(f"a first run: {started.run}")
+    return 0
+
+
+def _ask(question: str, default: str) -> str:
+    try:
+        return input(f"{question} [{default}]: " if default else f"{question}: ").strip() or default
+    except EOFError:
+        raise InputError("init: nothing was answered; give options instead, with --yes") from None
 
 
 def _run_seeds(options: argparse.Namespace) -> int:
     from quotalab.clock import RealClock
     from quotalab.ledger.recording import default_folder
     from quotalab.nightly.seeds import run_seeds
+    from quotalab.run.options import scenario_of
 
     if options.timings:
         raise InputError("--timings: is for one run; leave --seeds out")
     given = options.given[: options.given.index("--")] if "--" in options.given else options.given
     passed = _without(given, ("--seeds", "--seed", "--jobs", "--out"), ("--strict",))
-    folder = options.out or default_folder(
-        RealClock().now_ns(), Path(options.scenario).stem, "seeds", options.seed
-    )
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    scenario = options.scenario or scenario_of(workspace)
+    folder = options.out or default_folder(RealClock().now_ns(), Path(scenario).stem, "seeds", options.seed)
     told = run_seeds(
         passed,
         range(options.seed, options.seed + options.seeds),
@@ -374,6 +414,10 @@ def _sandbox(options: argparse.Namespace) -> int:
         print(f"quotalab: {fault}", file=sys.stderr)
     _say(f"\n{served.folder}\n")
     return 3 if served.faults else 0
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _say(text: str) -> None:
@@ -469,6 +513,11 @@ def _trace_parser(commands: Any) -> None:
         choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
         help="default: found from the first lines",
     )
+    imports.add_argument(
+        "--log-format",
+        metavar="TEXT",
+        help="of an access log in a format of your own: as nginx's log_format has it, '$remote_addr ...'",
+    )
     imports.add_argument("--columns", metavar="MAP", help="of CSV and JSON lines, as time=t,source=client")
     imports.add_argument(
         "--unit", default="s", help="what numbers as times count: s, ms, us, ns (default: s)"
@@ -517,8 +566,10 @@ def _trace_parser(commands: Any) -> None:
 def _trace_import(options: argparse.Namespace) -> int:
     from quotalab.clock import SystemEntropy
     from quotalab.run.options import parse_start_ns
-    from quotalab.traces import ColumnMap, import_trace, load_naming
+    from quotalab.traces import ColumnMap, LogFormat, import_trace, load_naming
 
+    if options.log_format is not None and (options.format not in (None, "nginx") or options.columns):
+        raise InputError("--log-format: is for access logs; leave out --format and --columns")
     key = SystemEntropy().key("pseudonyms")
     if options.key_file is not None:
         if options.plain:
@@ -544,6 +595,7 @@ def _trace_import(options: argparse.Namespace) -> int:
         format=options.format,
         columns=columns,
         naming=load_naming(options.operations) if options.operations else None,
+        log_format=LogFormat.parse(options.log_format) if options.log_format is not None else None,
         progress=progress,
     )
     if progress is not None:

@@ -6,7 +6,16 @@ from quotalab.frames import load
 from quotalab.frames.testing import LedgerBuilder
 from quotalab.rules import HEADINGS
 
-FAMILIES = {"quota": "QL1", "backoff": "QL2", "tokens": "QL3", "authorization": "QL4", "operations": "QL5"}
+FAMILIES = {
+    "quota": "QL1",
+    "backoff": "QL2",
+    "tokens": "QL3",
+    "canaries": "QL3",  # what the search for secrets at the end of a run found
+    "authorization": "QL4",
+    "operations": "QL5",
+    "economy": "QL6",
+    "records": "QL7",
+}
 
 
 def test_every_page_has_all_headings_in_order_and_text_below_each(rules):
@@ -75,8 +84,26 @@ def test_the_bundled_rules_are_these(rules):
         "QL415": "forged-callback-accepted",
         "QL416": "wrong-issuer-accepted",
         "QL417": "injected-code-accepted",
+        "QL320": "token-at-rest",
+        "QL321": "token-in-log",
+        "QL322": "secret-in-own-output",
         "QL501": "failed-operations",
         "QL502": "long-waits",
+        "QL503": "error-shown-to-person",
+        "QL504": "lost-operations",
+        "QL505": "starved-interactive",
+        "QL506": "starved-background",
+        "QL507": "stale-answers",
+        "QL601": "polling",
+        "QL602": "unconditional-reads",
+        "QL603": "repeated-reads",
+        "QL604": "calls-per-operation",
+        "QL605": "limit-filled-by-few",
+        "QL606": "no-bulk",
+        "QL607": "page-size-too-small",
+        "QL701": "unlogged-call",
+        "QL702": "log-without-metadata",
+        "QL703": "logged-call-that-never-was",
     }
 
 

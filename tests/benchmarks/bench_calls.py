@@ -28,7 +28,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 
 from quotalab.browser import Browser
-from quotalab.clock import RealClock, SeededEntropy
+from quotalab.clock import Clock, RealClock, SeededEntropy
 from quotalab.ledger import LedgerWriter
 from quotalab.profiles.provider import parse_provider
 from quotalab.sandbox import Sandbox
@@ -193,7 +193,7 @@ class Stopwatch:
         return timed
 
 
-def granted(sandbox: Sandbox, clock: RealClock) -> str:
+def granted(sandbox: Sandbox, clock: Clock, scope: str = "events.read") -> str:
     """An access token of the one person, who signs in and consents."""
     callback, verifier = "https://app.test/callback", "v" * 43
     access = sandbox.register(callback)
@@ -202,7 +202,7 @@ def granted(sandbox: Sandbox, clock: RealClock) -> str:
         "response_type": "code",
         "client_id": access.client_id,
         "redirect_uri": callback,
-        "scope": "events.read",
+        "scope": scope,
         "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
         "code_challenge_method": "S256",
     }

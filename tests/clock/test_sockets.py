@@ -114,3 +114,44 @@ def test_a_writer_is_not_waited_for_for_ever():
     assert received == 30_000_000
     assert time.monotonic_ns() - before == 3_600_000_000_000
     assert virtual.stats.unsent > 0  # noqa: F821
+
+
+@pytest.mark.virtual_time
+def test_many_connections_at_once_are_answered_at_once():
+    """400 clients that connect and ask at one instant have their answers at that instant."""
+    import gevent
+
+    server, waits = _server(), []
+
+    def client():
+        time.sleep(1)
+        before = time.monotonic_ns()
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=1)
+        connection.request("POST", "/?1000", body=b"y" * 1000)
+        assert len(connection.getresponse().read()) == 2000
+        connection.close()
+        waits.append(time.monotonic_ns() - before)
+
+    gevent.joinall([gevent.spawn(client) for _ in range(400)], raise_error=True)
+    server.stop()
+    assert waits == [0] * 400
+
+
+@pytest.mark.virtual_time
+def test_a_slow_reader_takes_the_time_it_takes():
+    """Who reads 50 kB a second has 5 MB after 100 s, and the writer is done when the rest fits the buffers."""
+    import gevent
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepting = gevent.spawn(listener.accept)
+        client = socket.create_connection(listener.getsockname(), timeout=3600)
+        accepted = accepting.get()[0]
+    before = time.monotonic_ns()
+    sending = gevent.spawn(lambda: (client.sendall(b"z" * 5_000_000), client.close()))
+    with accepted, accepted.makefile("rb") as reader:
+        for _ in range(100):
+            time.sleep(1)
+            assert len(reader.read(50_000)) == 50_000
+        assert reader.read() == b""
+    sending.get()
+    assert time.monotonic_ns() - before == 100_000_000_000

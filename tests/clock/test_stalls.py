@@ -165,6 +165,15 @@ HOLDS = {
         """,
         "the moon",
     ),
+    "an app's block": (
+        """
+        def stuck():
+            from quotalab.clock.virtual import held
+            with held("the moon"):  # here
+                gevent.sleep(1)
+        """,
+        "the moon",
+    ),
     "a call": (
         """
         def stuck():
@@ -234,3 +243,13 @@ def test_much_work_at_moving_instants_is_no_stall(run):
             print(virtual.fault)
     """)
     assert (done.lines, done.said) == (["None"], "")
+
+
+def test_holding_means_nothing_in_real_time(run):
+    """Outside virtual time an app's block just runs."""
+    done = run("""
+        from quotalab.clock.virtual import held
+        with held("the moon"):
+            print("done")
+    """)
+    assert (done.lines, done.said) == (["done"], "")

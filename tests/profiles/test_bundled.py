@@ -52,7 +52,7 @@ def limit_of(name: str, limit: str) -> Limit:
 def test_these_are_bundled():
     """A new profile is given a place in these tests."""
     assert sorted(path.stem for path in FOLDER.glob("*.toml")) == sorted(NAMES)
-    assert len(ALL) == 28
+    assert len(ALL) == 32
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -48,13 +48,16 @@ def test_a_full_table_reads_as_written() -> None:
         expired={"body": {"/code": 190}},
         failed={"body": {"/ok": False}},
         waits=["X-Reset: epoch_ms"],
-        budget=[{"calls": 200, "period": "15m"}, {"calls": 9, "period": "1d", "per": "tenant"}],
+        budget=[
+            {"calls": 200, "period": "15m", "calls_at": "X-Limit"},
+            {"calls": 9, "period": "1d", "per": "tenant"},
+        ],
     )
     assert api.tenant == Endpoint("GET", "/connections")
     assert api.refused == Signs((), {"/e": (1, "x"), "/any": ()}, {"retry-after": (), "left": ("0",)})
     assert api.expired == Signs((401,), {"/code": (190,)})
     assert api.failed == Signs((), {"/ok": (False,)})
-    assert api.budget == (Allowance(200, 900 * S), Allowance(9, 86_400 * S, "tenant"))
+    assert api.budget == (Allowance(200, 900 * S, "app", "X-Limit"), Allowance(9, 86_400 * S, "tenant"))
 
 
 def test_braces_that_hold_no_field_are_braces() -> None:
@@ -98,6 +101,7 @@ def test_braces_that_hold_no_field_are_braces() -> None:
         ({"waits": ["Retry-After: minutes"]}, "reference.waits: holds 'Retry-After: minutes'"),
         ({"budget": [{"calls": 0, "period": "1h"}]}, "reference.budget[0].calls: must be a whole number of 1 or more"),
         ({"budget": [{"calls": 1, "period": "1h", "per": "tenant"}]}, "reference.budget[0].per: 'tenant' needs"),
+        ({"budget": [{"calls": 1, "period": "1h", "calls_at": "X Limit"}]}, "reference.budget[0].calls_at: must be a header's name"),
         ({"budgets": []}, "reference.budgets: is not a key that is known here; did you mean 'budget'?"),
     ],
 )  # fmt: skip

@@ -188,6 +188,57 @@ def test_nothing_goes_while_the_provider_said_to_wait() -> None:
     assert clock.now_ns() == 90 * S
 
 
+def test_what_the_answers_say_of_the_limit_is_taken_up() -> None:
+    """Ten a minute, until an answer says four: what has gone counts, and so it is when it is raised again."""
+    clock = ManualClock(0)
+    budget = budget_of(clock, Allowance(10, 60 * S, "app", "X-Limit"))
+    for _ in range(6):
+        spend(budget)
+    budget.heed(ANYBODY, {"X-Limit": "4"})
+    clock.jump(30 * S)
+    spend(budget)  # the sixth of them has left after a minute
+    assert clock.now_ns() == 60 * S
+    for _ in range(3):
+        spend(budget)
+    assert clock.now_ns() == 60 * S
+    budget.heed(ANYBODY, {"X-Limit": "5"})
+    spend(budget)
+    assert clock.now_ns() == 60 * S
+    spend(budget)
+    assert clock.now_ns() == 120 * S
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"X-Limit": ""}, {"X-Limit": "0"}, {"X-Limit": "-3"}, {"X-Limit": "many"}]
+)
+def test_what_says_no_number_changes_nothing(told: dict[str, str]) -> None:
+    """Ten a minute it stays."""
+    clock = ManualClock(0)
+    budget = budget_of(clock, Allowance(10, 60 * S, "app", "X-Limit"))
+    budget.heed(ANYBODY, told)
+    for _ in range(10):
+        spend(budget)
+    assert clock.now_ns() == 0
+    spend(budget)
+    assert clock.now_ns() == 60 * S
+
+
+def test_a_limit_that_is_told_to_one_person_is_that_persons() -> None:
+    """Where the allowance is each person's; nobody else has an account that it could be."""
+    clock = ManualClock(0)
+    budget = budget_of(clock, Allowance(10, 60 * S, "person", "X-Limit"))
+    for person in ("p1", "p2"):
+        spend(budget, {"person": person})
+    budget.heed({"person": "p1"}, {"X-Limit": "2"})
+    budget.heed({"person": "p3"}, {"X-Limit": "1"})
+    spend(budget, {"person": "p1"})
+    for _ in range(9):
+        spend(budget, {"person": "p2"})
+    assert clock.now_ns() == 0
+    spend(budget, {"person": "p1"})
+    assert clock.now_ns() == 60 * S
+
+
 def test_one_persons_refusal_does_not_stop_the_others_where_people_have_allowances() -> None:
     """The limit that refused was most likely the person's own."""
     clock = ManualClock(0)

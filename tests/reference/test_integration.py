@@ -68,6 +68,31 @@ def test_a_401_is_answered_by_one_refresh_and_one_more_try(world) -> None:
     assert statuses(w) == [("token", 200), ("api", 401), ("token", 200), ("api", 200)]
 
 
+def test_the_token_that_was_refused_is_renewed_though_it_came_while_the_budget_was_waited_for(world) -> None:
+    """Renewed at once, by the token that was sent, and not an hour later with the refused one still in hand."""
+    fault = {"kind": "spurious_401", "from": "30m"}
+    w = world("polite", provider={"faults": [fault]}, budget={"calls": 1, "period": "1h", "margin": 0.0})
+    w.connect()
+    w.app.event("p00001", "1", FOREVER)
+    w.clock.jump(50 * 60 * S)
+    with pytest.raises(ProviderError):
+        w.app.event("p00001", "2", FOREVER)
+    calls = [
+        (call["kind"], call["status"], (call["at"].value - 1_767_571_200 * S) // (60 * S))
+        for call in w.tables().calls.to_pandas().to_dict("records")
+        if call["kind"] in ("api", "token")
+    ]
+    assert calls == [
+        ("token", 200, 0),
+        ("api", 200, 0),
+        ("token", 200, 60),
+        ("api", 401, 60),
+        ("token", 200, 60),
+        ("token", 200, 120),
+        ("api", 401, 120),
+    ]
+
+
 def replace_expiry(w, expires_ns: int):
     """The person's tokens, as an app with a wrong idea of their lifetime would hold them."""
     from dataclasses import replace
@@ -281,10 +306,17 @@ def test_a_second_401_stands_however_fresh_the_token(world) -> None:
     """One renewal is tried; an API that refuses the new token too is not asked for ever."""
     w = world()
     w.connect()
-    asked = answering(w, httpx.Response(401), httpx.Response(401))
+    bearer = httpx.Request("GET", "/", headers={"Authorization": f"Bearer {token_of(w)}"})
+    asked = answering(w, httpx.Response(401, request=bearer), httpx.Response(401))
     with pytest.raises(ProviderError, match="401"):
         w.app.event("p00001", "1", FOREVER)
     assert len(asked) == 2
+    assert statuses(w) == [("token", 200), ("token", 200)]
+
+
+def token_of(w) -> str:
+    """The access token that the app holds."""
+    return w.app._authorizer.token("p00001")
 
 
 def test_whoever_disconnects_has_their_tokens_revoked_and_deleted(world) -> None:

@@ -24,6 +24,10 @@ SCENARIOS = {
     "nightly_batch": {"look_at_week", "open_event", "export_calendar"},
     "launch_spike": {"look_at_week", "open_event", "add_event"},
     "token_expiry_herd": {"look_at_week"},
+    "revoked_consent": {"look_at_week", "open_event", "export_calendar"},
+    "quota_cut": {"look_at_week", "open_event", "sync_calendar"},
+    "outage_and_recovery": {"look_at_week", "open_event", "add_event"},
+    "approval_day": {"look_at_week", "open_event", "add_event"},
 }
 
 
@@ -70,6 +74,121 @@ def test_a_scenario_runs(run_once, name: str, span: str) -> None:
     assert ended.code == 0, ended.err
     assert ended.rule("QL101") == "PASS"
     assert ended.verdict["metrics"]["operations"] > 50
+
+
+def table(ended, name: str):
+    """A table of a run's ledger; times in hours after its start, calls to the API and for tokens only."""
+    rows = getattr(read_ledger(ended.folder), name).to_pandas()
+    if name == "calls":
+        rows = rows[rows["kind"].isin(["api", "token"])]
+    for column in rows.columns.intersection(["at", "planned"]):
+        rows[column] = (rows[column].astype("int64") - MONDAY) / HOUR
+    return rows
+
+
+def most_in_an_hour(at, begin: float, end: float) -> int:
+    """The most of these moments in any hour that lies within [begin, end)."""
+    at = sorted(moment for moment in at if begin <= moment < end)
+    return max(
+        (sum(1 for later in at[i : i + 1000] if later < moment + 1) for i, moment in enumerate(at)), default=0
+    )
+
+
+@pytest.mark.parametrize("arguments", [pytest.param((), marks=pytest.mark.full), ("--users", "15")])
+def test_who_withdraws_consent_is_asked_once_and_left_alone(run_once, arguments: tuple[str, ...]) -> None:
+    """One call and one renewal find it out; then not a call before the person has agreed anew.
+
+    Ten people at noon. Their operation is declined where the app noticed; nobody else meets an error.
+    """
+    ended = run_once("revoked_consent", *arguments)
+    assert ended.code == 0, ended.err
+    assert (ended.rule("QL101"), ended.rule("QL301")) == ("PASS", "PASS")
+    events, calls = table(ended, "events"), table(ended, "calls")
+    withdrawn = events[events["what"] == "consent-withdrawn"]
+    assert withdrawn["at"].tolist() == [12.0] * 10
+    gone = set(withdrawn["who"])
+    given = events[events["what"] == "consent-given"]
+    after = calls[calls["at"] >= 12]
+    assert set(calls[~calls["status"].isin([200, 201])]["person"]) <= gone
+    opened = 0
+    for person in gone:
+        again = given[(given["who"] == person) & (given["at"] > 12)]["at"].tolist()
+        own = after[after["person"] == person]
+        before = own[own["at"] < (again[0] if again else 24)]
+        opened += len(before) > 0
+        found_out = list(zip(before["kind"], before["status"], strict=True))
+        assert found_out in ([], [("token", 400)], [("api", 401), ("token", 400)])
+        assert len(again) <= 1
+        assert set(own[own["at"] > (again[0] if again else 24)]["status"]) <= {200}
+    assert opened > 5
+    operations = table(ended, "operations")
+    assert set(operations[operations["error"] == "the person has taken their consent back"]["person"]) <= gone
+    assert "failed" not in set(operations["outcome"])
+    assert "The consent of 10 people was withdrawn." in (ended.folder / "report.html").read_text()
+
+
+@pytest.mark.full
+def test_a_cut_is_learned_from_one_refusal(run_once) -> None:
+    """Then at most 38 calls are asked for in any hour, 40 less the margin; without a budget three times that."""
+    good, naive = run_once("quota_cut"), run_once("quota_cut", "--policy", "naive")
+    calls = table(good, "calls").query("kind == 'api'")
+    refused = calls[calls["limit"].notna()]
+    assert (good.code, good.rule("QL101"), good.rule("QL201")) == (0, "PASS", "PASS")
+    assert len(refused) == 1
+    assert 12 <= refused["at"].iloc[0] < 12.1
+    assert most_in_an_hour(calls["at"], 0, 12) > 50
+    learned = refused["at"].iloc[0]
+    assert 34 <= most_in_an_hour(calls["at"], learned + 0.001, 24) <= 38
+    assert "The limit hourly went from 100 to 40" in (good.folder / "report.html").read_text()
+    calls = table(naive, "calls").query("kind == 'api'")
+    assert (naive.code, naive.rule("QL101"), naive.rule("QL201")) == (1, "FAIL", "FAIL")
+    assert most_in_an_hour(calls["at"], 12, 24) > 120
+    assert len(calls[calls["limit"].notna()]) > 300
+
+
+@pytest.mark.full
+def test_an_outage_is_met_with_one_call_each_and_no_overrun_after_it(run_once) -> None:
+    """No operation asks twice while the provider is down; what has waited stays within the limit after it."""
+    good, naive = run_once("outage_and_recovery"), run_once("outage_and_recovery", "--policy", "naive")
+    asked = []
+    for ended in (good, naive):
+        calls = table(ended, "calls").query("kind == 'api'")
+        down = calls[(calls["at"] >= 10) & (calls["at"] < 11)]
+        assert set(down["status"]) == {503}
+        assert set(down["fault"]) == {"outage"}
+        assert set(calls[(calls["at"] < 10) | (calls["at"] >= 11)]["status"]) <= {200, 201, 429}
+        asked.append(set(down["operation"].value_counts()))
+        assert "The fault outage (error) struck" in (ended.folder / "report.html").read_text()
+    assert asked[0] == {1}
+    assert asked[1] == {1, 5}  # five at once, but for what must not be done twice
+    assert (good.code, good.rule("QL101")) == (0, "PASS")
+    assert (naive.code, naive.rule("QL101")) == (1, "FAIL")
+    after = table(good, "calls").query("kind == 'api'")["at"]
+    assert 90 < most_in_an_hour(after, 11, 24) <= 97
+    assert most_in_an_hour(after, 12.2, 24) < 60  # as before
+    assert most_in_an_hour(table(naive, "calls").query("kind == 'api'")["at"], 11, 24) > 100
+
+
+@pytest.mark.full
+def test_the_approval_is_taken_up_and_its_limit_kept(run_once) -> None:
+    """Twenty people at most until noon; then hundreds, up to 291 calls an hour: 300 less the margin."""
+    good, naive = run_once("approval_day"), run_once("approval_day", "--policy", "naive")
+    events = table(good, "events")
+    assert events[events["what"] == "approved"]["at"].tolist() == [12.0]
+    given = events[events["what"] == "consent-given"]
+    assert 0 < given[given["at"] < 12]["who"].nunique() <= 20
+    assert given["who"].nunique() > 300
+    calls = table(good, "calls").query("kind == 'api'")
+    assert (good.code, good.verdict["verdict"]) == (0, "PASS")
+    assert calls["limit"].isna().all()
+    assert most_in_an_hour(calls["at"], 0, 12) <= 97
+    assert 280 < most_in_an_hour(calls["at"], 12, 24) <= 291
+    assert (
+        "The app was approved, the limit people went from 20 to 500"
+        in (good.folder / "report.html").read_text()
+    )
+    assert (naive.code, naive.rule("QL101")) == (1, "FAIL")
+    assert most_in_an_hour(table(naive, "calls").query("kind == 'api'")["at"], 12, 24) > 300
 
 
 def test_a_replayed_trace_runs(run_once, tmp_path: Path) -> None:

@@ -80,6 +80,8 @@ def test_every_column_of_a_small_scenario(open_world):
         "method": "GET",
         "path": "/v1/events",
         "route": "list_events",
+        "objects": 50,
+        "objects_asked": 50,
         "token": mark(tokens["access_token"]),
         "token_state": "valid",
         "token_at": "header",

@@ -507,10 +507,14 @@ def test_objects_are_counted_where_a_cost_needs_them(opened):
     assert [row["cost"] for row in rows] == [1 + 2 * asked for _, asked in counted]
 
 
-def test_objects_are_not_counted_where_nothing_needs_them(opened):
-    """0 of 0."""
+def test_objects_of_a_list_are_counted_whatever_is_charged_and_others_where_it_is_needed(opened):
+    """How large the pages are is the judges' business; of a single object nothing is to be learnt."""
     world, token = opened(route("list"))
     world.call(token, "/things")
+    row = world.last()
+    assert (row["objects"], row["objects_asked"], row["cost"]) == (7, 50, 1)
+    world, token = opened(route("read", path="/things/{id}"))
+    world.call(token, "/things/7")
     row = world.last()
     assert (row["objects"], row["objects_asked"], row["cost"]) == (0, 0, 1)
 

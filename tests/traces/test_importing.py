@@ -450,6 +450,16 @@ def test_mixed_formats_are_read_and_counted(tmp_path: Path) -> None:
     assert "mixed-formats" in {doubt.name for doubt in report.doubts}
 
 
+def test_the_format_is_that_of_most_lines_and_not_of_the_first(tmp_path: Path) -> None:
+    """A log that begins with an object of JSON is a log; among JSON lines those of a log are read."""
+    report = imported(tmp_path, [JSONL[1], *COMBINED, *COMBINED])
+    assert (report.format, report.rows) == ("common", 1 + 2 * len(COMBINED))
+    assert report.other == {"JSON lines": 1}
+    report = imported(tmp_path, [COMBINED[0], *JSONL, *JSONL])
+    assert (report.format, report.rows) == ("jsonl", 1 + 2 * len(JSONL))
+    assert report.other == {"common log": 1}
+
+
 @pytest.mark.parametrize("packed", ["gzip", "zstd"])
 def test_a_torn_file_gives_what_came_before(packed: str, tmp_path: Path) -> None:
     """Half of a compressed log: a good part of its lines, and a doubt that says why not all."""

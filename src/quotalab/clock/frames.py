@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 from types import FrameType
 
-__all__ = ["caller", "innermost"]
+__all__ = ["caller", "innermost", "place"]
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _GEVENT = f"{os.sep}gevent{os.sep}"
@@ -15,11 +15,11 @@ _GEVENT = f"{os.sep}gevent{os.sep}"
 
 @lru_cache(maxsize=1024)
 def _is_machinery(filename: str) -> bool:
-    return filename.startswith(_OURS) or _GEVENT in filename
+    return filename.startswith((_OURS, "<frozen importlib")) or _GEVENT in filename
 
 
 def innermost(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame from ``frame`` outwards that is neither gevent's nor this package's."""
+    """The innermost frame from ``frame`` outwards that is not gevent's, this package's or an import's."""
     while frame is not None and _is_machinery(frame.f_code.co_filename):
         frame = frame.f_back
     return frame

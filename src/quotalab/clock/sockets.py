@@ -28,6 +28,8 @@ _POLL_S = 0.0002
 # Longer than a delayed acknowledgement (40 ms) and the shortest retransmission (200 ms). What has not left
 # by then waits for a reader that itself waits for time.
 _PATIENCE_S = 0.25
+# A socket that was found to wait for its reader is believed sooner, until all it holds has left once.
+_SHORT_PATIENCE_S = 0.005
 
 
 class PromptSockets:
@@ -37,6 +39,7 @@ class PromptSockets:
         self.stalls = 0
         self._written = loop.written
         self._stalled_since_s: float | None = None
+        self._clogged: set[int] = set()
         self._replaced: list[tuple[type, str, Any]] = []
         self._wrap_init(gevent._socket3.socket)
         for kind in (gevent._socket3.socket, gevent.ssl.SSLSocket):
@@ -89,6 +92,7 @@ class PromptSockets:
                 unsent = 0
             if not unsent:
                 self._written.discard(fd)
+                self._clogged.discard(fd)
         now_s = monotonic_s()
         if not self._written:
             # Bytes that left only now have come in since the last poll.
@@ -97,8 +101,11 @@ class PromptSockets:
         if self._stalled_since_s is None:
             self._stalled_since_s = now_s
             self.stalls += 1
-        elif now_s - self._stalled_since_s > _PATIENCE_S:
+        elif now_s - self._stalled_since_s > (
+            _SHORT_PATIENCE_S if self._written <= self._clogged else _PATIENCE_S
+        ):
             self._stalled_since_s = None
+            self._clogged |= self._written
             self._written.clear()
             return True
         real_sleep(_POLL_S)

@@ -8,18 +8,21 @@
 
 Sleeping takes no real time, computing takes no virtual time, and the same seed gives the same run. What
 happens outside the process takes real time, so time must be held while something inside waits for it.
-gevent's thread pool and waits for child processes (:mod:`quotalab.clock.children`) hold it by themselves;
-anything else is put in :meth:`VirtualTime.held`. A process forked without ``exec`` is not served.
+gevent's thread pool, waits for child processes (:mod:`quotalab.clock.children`) and questions to servers of
+other processes (:mod:`quotalab.clock.peers`) hold it by themselves; anything else is put in
+:meth:`VirtualTime.held`. A process forked without ``exec`` is not served.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 import gevent
@@ -32,15 +35,17 @@ from quotalab.clock.frames import caller
 from quotalab.clock.interfaces import Clock
 from quotalab.clock.loop import Hold, VirtualLoop
 from quotalab.clock.patched import PatchedClocks
+from quotalab.clock.peers import OuterPeers
 from quotalab.clock.polling import LatePolls
 from quotalab.clock.randomness import SeededProcess
 from quotalab.clock.running_loops import RunningLoops
+from quotalab.clock.selecting import QuietSelectors
 from quotalab.clock.sockets import PromptSockets
 from quotalab.clock.timeline import LAST_NS, Timeline, written
-from quotalab.clock.watchdog import Watchdog, raise_in_thread
+from quotalab.clock.watchdog import WAKING, Watchdog, raise_in_thread
 from quotalab.errors import BusyWaitError, InputError, StalledError
 
-__all__ = ["Stalled", "Stats", "VirtualClock", "VirtualTime", "install"]
+__all__ = ["Stalled", "Stats", "VirtualClock", "VirtualTime", "held", "install"]
 
 # A spinning loop that has swallowed this many errors gets one that ``except Exception`` does not catch.
 _SWALLOWED = 3
@@ -102,7 +107,13 @@ class VirtualTime:
     """Virtual time in this process, from :func:`install` to :meth:`restore`."""
 
     def __init__(
-        self, start_ns: int, seed: int, busy_limit: int, stall_s: float, hold_limit_s: float
+        self,
+        start_ns: int,
+        seed: int,
+        busy_limit: int,
+        stall_s: float,
+        hold_limit_s: float,
+        last_words: Callable[[], str],
     ) -> None:
         #: Why virtual time could not go on, or None.
         self.fault: StalledError | None = None
@@ -123,10 +134,16 @@ class VirtualTime:
         gevent.monkey.patch_all()
         self._random = SeededProcess(seed)
         self._sockets = PromptSockets(self._loop)
+        self._peers = OuterPeers(self._loop)
         self._popen = HoldingPopen(self._loop)
         self._running_loops = RunningLoops(self._loop)
         self._polls = LatePolls(self._loop)
-        self._watchdog = Watchdog(self._loop, self._on_stalled, stall_s, hold_limit_s)
+        self._selectors = QuietSelectors()
+        self._last_words = last_words
+        self._waking = signal.getsignal(WAKING)
+        if self._waking is signal.SIG_DFL:
+            signal.signal(WAKING, _nothing)
+        self._watchdog = Watchdog(self._loop, self._on_stalled, self._give_up, stall_s, hold_limit_s)
         self._restored = False
 
     @property
@@ -172,11 +189,14 @@ class VirtualTime:
             return
         self._restored = True
         self._watchdog.stop()
+        signal.signal(WAKING, self._waking)
         if self._thrower is not None:
             self._thrower.stop()
+        self._selectors.restore()
         self._polls.restore()
         self._running_loops.restore()
         self._popen.restore()
+        self._peers.restore()
         self._sockets.restore()
         self._random.restore()
         self._clocks.restore()
@@ -226,6 +246,14 @@ class VirtualTime:
         else:
             raise_in_thread(self._hub.thread_ident, stalled)
 
+    def _give_up(self, error: StalledError, where: str) -> None:
+        """Called in the watchdog's thread when no error can end the run."""
+        words = (
+            f"quotalab: {error}; {where} goes on all the same, so the process was ended{self._last_words()}"
+        )
+        os.write(2, f"{words}\n".encode(errors="replace"))
+        os._exit(error.exit_code)
+
     def _fail(self, error: StalledError) -> type[Stalled]:
         if self.fault is None:
             self.fault = error
@@ -240,6 +268,10 @@ class VirtualTime:
         self._thrower = self._loop.run_callback_threadsafe(self._hub.handle_system_error, stalled, stalled())
 
 
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """A handler that lets Python notice that a signal has come."""
+
+
 def _outside_contextlib() -> str:
     import contextlib
 
@@ -251,6 +283,23 @@ def _outside_contextlib() -> str:
     return place(frame)
 
 
+@contextmanager
+def held(reason: str) -> Iterator[None]:
+    """Hold time for a ``with`` block wherever time is virtual; anywhere else the block just runs.
+
+    For apps and scenarios that wait for something that this process cannot see; see :meth:`VirtualTime.hold`.
+    """
+    loop = get_hub().loop
+    if not isinstance(loop, VirtualLoop):
+        yield
+        return
+    hold = loop.hold(reason, _outside_contextlib())
+    try:
+        yield
+    finally:
+        loop.release(hold)
+
+
 def install(
     start_ns: int,
     seed: int,
@@ -258,6 +307,7 @@ def install(
     busy_limit: int = 1_000_000,
     stall_s: float = 60.0,
     hold_limit_s: float = 60.0,
+    last_words: Callable[[], str] = str,
 ) -> VirtualTime:
     """Make time virtual in this process, from ``start_ns`` (wall nanoseconds since 1970 UTC) on.
 
@@ -268,7 +318,8 @@ def install(
     returns raises the error itself. It is a :class:`~quotalab.errors.BusyWaitError` when the clock is read
     or the loop yielded to more than ``busy_limit`` times at one virtual instant, or when the process is busy
     at one instant for ``stall_s`` real seconds; a :class:`~quotalab.errors.HeldTooLongError` when a hold
-    lasts longer than ``hold_limit_s`` real seconds.
+    lasts longer than ``hold_limit_s`` real seconds. Code that no error can end, such as a call into C that
+    does not return, ends the process with the message and ``last_words()``, which begin with a semicolon.
 
     Raises :class:`~quotalab.errors.InputError` when it is called in another place or with a start that no
     clock can tell.
@@ -282,4 +333,4 @@ def install(
     if not 0 <= start_ns < LAST_NS:
         raise InputError(f"virtual time cannot start at {start_ns} ns: a start is from 1970 to 9999")
     gevent.config.resolver = "block"
-    return VirtualTime(start_ns, seed, busy_limit, stall_s, hold_limit_s)
+    return VirtualTime(start_ns, seed, busy_limit, stall_s, hold_limit_s, last_words)

@@ -4,14 +4,20 @@ It looks a few times a second. While time is held, it minds how long each hold l
 that stands still in a process that is busy means code that spins or computes: the thread takes samples of
 where the main thread is, and names the place it found most often. A main thread that waits in libev's poll
 is not busy, however long it waits.
+
+An error raised in the main thread arrives at its next bytecode. A call into C that does not return never gets
+there: it is interrupted by a signal, and where that does not help either, or code goes on whatever is raised
+in it, the process is given up.
 """
 
 from __future__ import annotations
 
 import ctypes
+import signal
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from types import FrameType
 
 from gevent.hub import Hub
 from gevent.monkey import get_original
@@ -22,10 +28,14 @@ from quotalab.clock.real import monotonic_s
 from quotalab.clock.timeline import written
 from quotalab.errors import BusyWaitError, HeldTooLongError, StalledError
 
-__all__ = ["Watchdog", "raise_in_thread"]
+__all__ = ["WAKING", "Watchdog", "raise_in_thread", "wake_thread"]
 
 _EVERY_S = 0.25
 _LOOKS_PER_LIMIT = 8  # short limits are watched more often, for the samples to mean something
+_GRACE_S = 5.0  # for a call into C to end once it has been interrupted
+_MOST_REPORTS = 4  # of code that goes on whatever is raised in it
+#: A signal that means nothing to anybody here: it ends system calls that wait.
+WAKING = signal.SIGURG
 
 
 def raise_in_thread(ident: int, error: type[BaseException] | None) -> None:
@@ -34,23 +44,34 @@ def raise_in_thread(ident: int, error: type[BaseException] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None if error is None else ctypes.py_object(error))
 
 
+def wake_thread(ident: int) -> None:
+    """End the system call in which a thread waits, so that an error raised in it arrives."""
+    # Without a handler of Python's own the call would be started again before anybody noticed.
+    if callable(signal.getsignal(WAKING)):
+        signal.pthread_kill(ident, WAKING)
+
+
 class Watchdog:
     """Watches ``loop`` from the moment it is made, in the loop's thread, until :meth:`stop`.
 
     ``report(error, yielding)`` is called in the watchdog's thread; ``yielding`` tells whether the loop runs,
-    so that a callback of it will be called.
+    so that a callback of it will be called. ``give_up(error, where)`` is called there when that was in vain.
     """
 
     def __init__(
         self,
         loop: VirtualLoop,
         report: Callable[[StalledError, bool], None],
+        give_up: Callable[[StalledError, str], None],
         stall_s: float,
         hold_limit_s: float,
     ) -> None:
         self.let_go = 0
         self._loop = loop
-        self._report = report
+        self._tell = report
+        self._give_up = give_up
+        self._reports = 0
+        self._left: tuple[StalledError, tuple[object, ...], float] | None = None
         self._stall_s = stall_s
         self._hold_limit_s = hold_limit_s
         # The system's own number of the thread: threading's is a greenlet's, once patched.
@@ -59,7 +80,8 @@ class Watchdog:
         self._last_look_s: float = monotonic_s()
         self._iteration = self._now_ns = -1
         self._busy_s = 0.0
-        self._samples: Counter[tuple[str, str]] = Counter()
+        # The latest only: what computed for a while and has ended since is not what goes on.
+        self._samples: deque[tuple[str, str]] = deque(maxlen=max(int(stall_s / self._every_s / 2), 4))
         self._places: dict[tuple[str, str], str] = {}
         self._asked = False
         self._looks_limit = loop.timeline.looks_limit
@@ -89,6 +111,7 @@ class Watchdog:
         # Nobody ran while the whole process was stopped: that time counts for nothing.
         elapsed_s = min(now_s - self._last_look_s, 4 * self._every_s)
         self._last_look_s = now_s
+        self._look_at_what_was_told(now_s)
         holds = self._loop.holds
         if not holds:
             self._held_reported.clear()
@@ -110,12 +133,43 @@ class Watchdog:
                     f"virtual time has been held for {self._hold_limit_s:g} real seconds by {hold.where}, "
                     f"which waits for {hold.reason}; let that end, or allow more (--stall)"
                 ),
-                sys._current_frames()[self._main].f_code is Hub.run.__code__,
+                self._in_loop(self._frame()),
             )
 
+    def _report(self, error: StalledError, yielding: bool) -> None:
+        self._reports += 1
+        if self._reports > _MOST_REPORTS:
+            self._give_up(error, place(innermost(self._frame())))
+        self._tell(error, yielding)
+        if not yielding:
+            self._left = (error, self._position(), monotonic_s())
+            wake_thread(self._main)
+
+    def _look_at_what_was_told(self, now_s: float) -> None:
+        """Whether the main thread has moved at all since an error was raised in it."""
+        if self._left is None:
+            return
+        error, position, since_s = self._left
+        if position != self._position():
+            self._left = None
+        elif now_s - since_s > _GRACE_S:
+            self._give_up(error, place(innermost(self._frame())))
+
+    def _position(self) -> tuple[object, ...]:
+        frame = self._frame()
+        return (id(frame), frame.f_lasti if frame is not None else -1, self._loop.iteration)
+
+    def _frame(self) -> FrameType | None:
+        """Where the main thread is; None while it begins a greenlet and at the very end of the process."""
+        return sys._current_frames().get(self._main)
+
+    @staticmethod
+    def _in_loop(frame: FrameType | None) -> bool:
+        return frame is not None and frame.f_code is Hub.run.__code__
+
     def _look_at_main(self, elapsed_s: float) -> None:
-        frame = sys._current_frames()[self._main]
-        in_loop = frame.f_code is Hub.run.__code__
+        frame = self._frame()
+        in_loop = self._in_loop(frame)
         iteration, now_ns = self._loop.iteration, self._loop.timeline.now_ns
         turning = iteration != self._iteration
         moved = now_ns != self._now_ns
@@ -128,10 +182,10 @@ class Watchdog:
             named = innermost(frame)
             if named is not None:
                 key = (named.f_code.co_filename, named.f_code.co_qualname)
-                self._samples[key] += 1
+                self._samples.append(key)
                 self._places[key] = place(named)
         if self._busy_s >= self._stall_s:
-            found = self._samples.most_common(1)
+            found = Counter(self._samples).most_common(1)
             if not found and not self._asked:
                 # The loop turns, and lets this thread run only between its callbacks, where nobody is to be
                 # seen. Who looks at the time next is asked for its name.

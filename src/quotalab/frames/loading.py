@@ -77,6 +77,8 @@ class Frames:
     """What was amiss with the ledger's rows and was put right."""
     settings: RuleSettings = field(default_factory=dict)
     """`inputs/rules.json`: what the workspace set for single rules."""
+    folder: Path | None = None
+    """The run folder, for what is read only when a rule asks for it."""
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -154,6 +156,7 @@ def _frames(
         undrawn=undrawn,
         notes=notes,
         settings=settings,
+        folder=folder,
     )
 
 

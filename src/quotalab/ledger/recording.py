@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -12,6 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from quotalab import __version__
 from quotalab.ledger.canonical import ledger_sha256
 from quotalab.ledger.folder import RunDescription, RunFolder
@@ -20,6 +25,7 @@ from quotalab.ledger.writer import LedgerWriter
 
 __all__ = ["Recording", "default_folder"]
 
+_UNKNOWN_ID = "[unknown]"
 _PACKAGES = ("authlib", "gevent", "httpx", "locust", "numpy", "pandas", "pyarrow", "time-machine")
 
 
@@ -34,6 +40,16 @@ def default_folder(now_ns: int, scenario: str, provider: str, seed: int | None) 
         count += 1
         path = path.with_name(f"{name}-{count}")
     return path
+
+
+def _with_known_ids(app_log: pa.Table, known: pa.ChunkedArray) -> pa.Table:
+    """The app's log with the request ids that the ledger has; any other may be anything, a secret too."""
+    ids = app_log["request_id"]
+    strange = pc.and_(pc.is_valid(ids), pc.invert(pc.is_in(ids, value_set=known.unique().drop_null())))
+    shown = pc.if_else(strange, _UNKNOWN_ID, ids)
+    return app_log.set_column(
+        app_log.schema.get_field_index("request_id"), app_log.field("request_id"), shown
+    )
 
 
 class Recording:
@@ -75,12 +91,17 @@ class Recording:
         self.writer.close()
         shutil.rmtree(self.folder.path)
 
-    def end(self, ended_ns: int) -> None:
-        """The run came to its end: close the ledger, make Parquet of it, and say that it is complete."""
+    def end(self, ended_ns: int, app_log: pa.Table | None = None) -> None:
+        """The run came to its end: close the ledger, make Parquet of it, and say that it is complete.
+
+        `app_log` is what the app wrote of its calls (`APP_LOG`); it lies beside the ledger.
+        """
         self.writer.close()
         wall_s = (self._monotonic_ns() - self._began_ns) / 1e9
         tables = read_ledger(self.folder.path)
         written = compact(self.folder.path, tables)
+        if app_log is not None:
+            written["applog.parquet"] = self._write(_with_known_ids(app_log, tables.calls["request_id"]))
         self.folder.write_description(
             replace(
                 self._description,
@@ -91,3 +112,10 @@ class Recording:
                 tables=written,
             )
         )
+
+    def _write(self, app_log: pa.Table) -> str:
+        """Write the app's log; returns the file's SHA-256."""
+        path = self.folder.path / "applog.parquet"
+        pq.write_table(app_log, path, compression="zstd")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()

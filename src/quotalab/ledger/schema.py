@@ -10,7 +10,18 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-__all__ = ["CALLS", "EVENTS", "OPERATIONS", "OUTCOMES", "SCHEMAS", "Call", "Event", "OAuthFacts", "Operation"]
+__all__ = [
+    "APP_LOG",
+    "CALLS",
+    "EVENTS",
+    "OPERATIONS",
+    "OUTCOMES",
+    "SCHEMAS",
+    "Call",
+    "Event",
+    "OAuthFacts",
+    "Operation",
+]
 
 _TIME = pa.timestamp("ns", tz="UTC")
 _BY_LIMIT_TEXT = pa.map_(pa.string(), pa.string())
@@ -108,6 +119,22 @@ EVENTS = pa.schema(
         ("details", pa.string()),  # JSON object
     ]
 )
+
+APP_LOG = pa.schema(
+    [
+        ("line", pa.int64()),  # of the log, from 1
+        ("at", _TIME),
+        ("method", pa.string()),
+        ("path", pa.string()),  # without host and query, as in `calls`
+        ("status", pa.int32()),
+        ("person", pa.string()),
+        ("tenant", pa.string()),
+        ("route", pa.string()),  # what the app calls it
+        ("wait", pa.string()),  # how long the app means to wait, as it says it
+        ("request_id", pa.string()),  # one that the sandbox gave, else as it could be shown
+    ]
+)
+"""Entries of the app's own log, in its order: not of the ledger. What an entry lacks is null."""
 
 SCHEMAS = {"calls": CALLS, "operations": OPERATIONS, "events": EVENTS}
 

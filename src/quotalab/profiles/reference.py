@@ -77,6 +77,8 @@ class Allowance:
     period_ns: int
     per: str = "app"
     """Whose it is: the ``app``'s, each ``person``'s, each ``tenant``'s."""
+    calls_at: str = ""
+    """The header by which each answer says how many calls it is now; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class ReferenceApi:
     tenant_at: str
     """JSON pointer to it in the answer."""
     list: Endpoint
+    list_all: str | None
+    """The path of `list` where all of it is wanted, with the largest pages there are; None: as it is."""
     items_at: str
     """JSON pointer to the items of a list's answer."""
     next: str
@@ -129,6 +133,7 @@ def parse_reference(table: Table) -> ReferenceApi:
         next=_next(listed),
         next_at=_pointer(listed, "next_at", ""),
         more_at=_pointer(listed, "more_at", ""),
+        list_all=_path(listed, "all", known) if "all" in listed else None,
         list=_endpoint(listed, "GET", known),
         read=_endpoint(table.table("read"), "GET", ("n", *known)),
         create=_endpoint(table.table("create"), "POST", ("title", *known)),
@@ -288,7 +293,10 @@ def _allowance(table: Table, known: Collection[str]) -> Allowance:
         table.whole("calls", least=1),
         table.duration_ns("period", least_ns=1_000_000),
         table.choice("per", ("app", "person", "tenant"), "app"),
+        table.text("calls_at", ""),
     )
+    if allowance.calls_at and not _HEADER_NAME.fullmatch(allowance.calls_at):
+        raise table.error("calls_at", f"must be a header's name, not {allowance.calls_at!r}")
     if allowance.per == "tenant" and "tenant" not in known:
         raise table.error("per", "'tenant' needs 'tenant', the path of the call that tells it")
     table.done()

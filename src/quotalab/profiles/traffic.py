@@ -166,9 +166,12 @@ class Mood:
     first: tuple[float, ...]
     """Shares of the gap classes for a session's first gap."""
     following: tuple[tuple[float, ...], ...]
-    """For each gap class, the shares of the gap classes that follow it."""
+    """For each gap class that is not short, a pause, the shares of the gap classes that follow it."""
     in_run: tuple[tuple[float, ...], ...]
     """The same for each of the short gap classes, once `Chain.run` short gaps have followed each other."""
+    after_short: tuple[tuple[float, ...], ...]
+    """The same after one short gap, after two, ... up to a run; first where the session has not paused yet,
+    then for each class that its last pause was of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,7 +473,7 @@ def _chain(top: Table) -> Chain:
                 table.whole("people", least=1, most=1_000_000),
                 _discrete(table.table("sessions"), least=0, most=_MOST_SESSIONS),
                 _shares(table, "by_hour", table.numbers("by_hour", count=24 * period)),
-                _moods(table, len(within), short),
+                _moods(table, len(within), short, run),
             )
         )
         table.done()
@@ -489,11 +492,12 @@ def _chain(top: Table) -> Chain:
     return Chain(period, resolution_ns, within, run, short, tuple(classes), chained)
 
 
-def _moods(table: Table, width: int, short: int) -> tuple[Mood, ...]:
+def _moods(table: Table, width: int, short: int, run: int) -> tuple[Mood, ...]:
     tables = table.array("moods")
     if not tables:
         raise table.error("moods", "must say how sessions go, at least once")
     shares = _shares(table, "moods", [one.number("share", 1.0) for one in tables])
+    steps = (run - 1) * (width - short + 1) if short else 0
     moods = []
     for mood, share in zip(tables, shares, strict=True):
         moods.append(
@@ -501,8 +505,9 @@ def _moods(table: Table, width: int, short: int) -> tuple[Mood, ...]:
                 share,
                 _discrete(mood.table("length"), least=1, most=1_000_000),
                 _shares(mood, "first", mood.numbers("first", count=width)),
-                _rows(mood, "next", width, width),
+                _rows(mood, "next", width - short, width) if width > short else (),
                 _rows(mood, "next_in_run", short, width) if short else (),
+                _rows(mood, "next_after_short", steps, width) if steps else (),
             )
         )
         mood.done()

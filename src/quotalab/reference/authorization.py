@@ -27,7 +27,7 @@ from quotalab.reference.errors import ConsentRefused, NotConnected, ProviderErro
 from quotalab.reference.tokens import Tokens, TokenStore
 from quotalab.sandbox.access import Access
 
-__all__ = ["Authorizer", "BearerAuth"]
+__all__ = ["Authorizer", "BearerAuth", "bearer_of"]
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 _SECOND_NS = 1_000_000_000
@@ -221,6 +221,12 @@ class BearerAuth(httpx.Auth):
         """See `httpx.Auth`."""
         request.headers["Authorization"] = f"Bearer {self._authorizer.token(self._person)}"
         yield request
+
+
+def bearer_of(request: httpx.Request) -> str:
+    """The token that `BearerAuth` put on a request."""
+    sent: str = request.headers.get("Authorization", "")
+    return sent.removeprefix("Bearer ")
 
 
 def _code(response: httpx.Response) -> str:

@@ -7,6 +7,7 @@ minutes.
 
 from __future__ import annotations
 
+import re
 import threading
 from bisect import bisect_left, insort
 from collections import deque
@@ -21,6 +22,8 @@ __all__ = ["Account", "Budget"]
 
 _WIDEST_FIRST = ("app", "tenant", "person")
 
+_CALLS = re.compile(r"[1-9][0-9]{0,8}")
+
 _Ticket = tuple[bool, int]
 """Interactive first, then first come: (is background, number)."""
 
@@ -30,10 +33,8 @@ class Account:
 
     def __init__(self, allowance: Allowance, settings: policy.Budget) -> None:
         self._period_ns = allowance.period_ns
-        self._most = max(1, int(allowance.calls * (1 - settings.margin)))
-        self._most_background = max(1, int(self._most * (1 - settings.reserve)))
-        self._interval_ns = self._period_ns // self._most_background
-        self._burst_ns = (settings.burst - 1) * self._interval_ns
+        self._settings = settings
+        self.allow(allowance.calls)
         self._in_flight = 0
         self._leaves_ns: deque[int] = deque()
         """When each settled call leaves the account, ascending."""
@@ -42,6 +43,13 @@ class Account:
         self._closed_until_ns = 0
         self._waiting: list[_Ticket] = []
         """Who waits for this account, in order."""
+
+    def allow(self, calls: int) -> None:
+        """So many calls may go in a period from now on; what has gone stays counted."""
+        self._most = max(1, int(calls * (1 - self._settings.margin)))
+        self._most_background = max(1, int(self._most * (1 - self._settings.reserve)))
+        self._interval_ns = self._period_ns // self._most_background
+        self._burst_ns = (self._settings.burst - 1) * self._interval_ns
 
     def wait_ns(self, ticket: _Ticket, now_ns: int) -> int:
         """0 when the call may go now, else how long until it is worth asking again."""
@@ -165,10 +173,25 @@ class Budget:
                 if _WIDEST_FIRST.index(per) == narrowest:
                     account.close(self._clock.now_ns() + duration_ns)
 
+    def heed(self, who: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        """Take up how many calls the provider now says that it allows, where a header tells of it.
+
+        What is not there, or is no number, changes nothing. Whoever waits goes on waiting as before.
+        """
+        with self._lock:
+            for i, allowance in enumerate(self._allowances):
+                told = headers.get(allowance.calls_at) if allowance.calls_at else None
+                account = self._accounts.get((i, self._key(allowance, who) or ""))
+                if told is not None and account is not None and _CALLS.fullmatch(told):
+                    account.allow(int(told))
+
+    def _key(self, allowance: Allowance, who: Mapping[str, str]) -> str | None:
+        return "" if allowance.per == "app" else who.get(allowance.per)
+
     def _accounts_of(self, who: Mapping[str, str]) -> list[tuple[str, Account]]:
         found = []
         for i, allowance in enumerate(self._allowances):
-            key = "" if allowance.per == "app" else who.get(allowance.per)
+            key = self._key(allowance, who)
             if key is None:
                 continue
             account = self._accounts.get((i, key))

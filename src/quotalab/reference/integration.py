@@ -11,7 +11,7 @@ import re
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from quotalab.errors import ScenarioError
 from quotalab.profiles.policy import Policy
 from quotalab.profiles.reference import Allowance, ReferenceApi
 from quotalab.reference.answers import Answer, promised_ns
-from quotalab.reference.authorization import Authorizer, BearerAuth
+from quotalab.reference.authorization import Authorizer, BearerAuth, bearer_of
 from quotalab.reference.budget import Budget
+from quotalab.reference.call_log import CallLog
 from quotalab.reference.errors import Declined, ProviderError
 from quotalab.reference.requests import Request, filled, first_request, next_request
 from quotalab.reference.tokens import TokenStore
@@ -66,8 +67,11 @@ def build(
     entropy: Entropy,
     state: Path,
     traceparent: Callable[[], str | None] = lambda: None,
+    log: Path | None = None,
 ) -> Calendar:
     """The integration, ready to use; `state` is a folder for its encrypted tokens.
+
+    `log` is a file to which a line is added for each call.
 
     `api` is the ``[reference]`` table of the provider profile; without one `ScenarioError` is raised.
     `traceparent` gives the trace that a call belongs to (W3C Trace Context), or None.
@@ -77,7 +81,10 @@ def build(
             "the provider profile has no [reference] table, so the reference integration cannot call its "
             "API; add one, or name an app of your own under [tool.quotalab.app]"
         )
-    return Calendar(access, policy, api, clock=clock, entropy=entropy, state=state, traceparent=traceparent)
+    call_log = CallLog(log, clock) if log is not None else None
+    return Calendar(
+        access, policy, api, clock=clock, entropy=entropy, state=state, traceparent=traceparent, log=call_log
+    )
 
 
 class Calendar:
@@ -93,7 +100,9 @@ class Calendar:
         entropy: Entropy,
         state: Path,
         traceparent: Callable[[], str | None],
+        log: CallLog | None = None,
     ) -> None:
+        self._log = log
         self._api_base = access.api_base
         self._api = api
         self._after_failures = tuple(wait for wait in api.waits if wait.name.lower() == "retry-after")
@@ -132,8 +141,10 @@ class Calendar:
             request.headers["traceparent"] = traceparent
 
     def close(self) -> None:
-        """Close connections."""
+        """Close connections and files."""
         self._client.close()
+        if self._log is not None:
+            self._log.close()
 
     # ---- connecting
 
@@ -182,9 +193,10 @@ class Calendar:
         return Fetched(self._document(self._call(person, request, patience)))
 
     def export(self, person: str, patience: Patience) -> Fetched:
-        """Everything, page by page: as many calls as there are pages."""
+        """Everything, in the largest pages there are: as many calls as that takes."""
         values = self._values(person, patience)
-        request = first_request(self._api_base, self._api.list, values, reads=True)
+        whole = replace(self._api.list, path=self._api.list_all or self._api.list.path)
+        request = first_request(self._api_base, whole, values, reads=True)
         events: list[Any] = []
         for page in range(1, _MOST_PAGES + 1):
             answer = self._call(person, request, patience)
@@ -270,7 +282,7 @@ class Calendar:
         while True:
             # A stale token is renewed now, not with a call of the budget in hand.
             try:
-                token = self._authorizer.token(person, beside=refused_token)
+                self._authorizer.token(person, beside=refused_token)
             except ProviderError as error:
                 attempt += 1
                 self._wait(self._renewal_wait_ns(error, attempt), patience, error.status, error.code)
@@ -283,18 +295,29 @@ class Calendar:
                 attempt += 1
                 repeatable = request.repeatable or isinstance(error, _NOT_SENT)
                 wait_ns = self._backoff_ns(_LOST, attempt) if repeatable else None
+                self._note(person, request, None, wait_ns)
                 self._wait(wait_ns, patience, 0, type(error).__name__)
                 continue
             refused = answer.told(self._api.refused)
             if refused is None and refused_token is None and answer.told(self._api.expired) is not None:
-                refused_token = token  # once with a fresh one; a second such answer in a row stands
+                # Once with a fresh one; a second such answer in a row stands. While the budget let the call
+                # wait, another token may have come: which one was refused stands in the request.
+                refused_token = bearer_of(answer.response.request)
+                self._note(person, request, answer, 0)
                 continue
             attempt += 1
             told = refused or self._error(answer)
             if told is None:
+                self._note(person, request, answer, None)
                 return answer
             wait_ns = self._wait_ns(person, request, answer, attempt, refused=refused is not None)
+            self._note(person, request, answer, wait_ns)
             self._wait(wait_ns, patience, answer.status, told)
+
+    def _note(self, person: str, request: Request, answer: Answer | None, wait_ns: int | None) -> None:
+        """A line in the app's log, where it keeps one."""
+        if self._log is not None:
+            self._log.add(person, self._tenants.get(person), request, answer, wait_ns)
 
     def _wait(self, wait_ns: int | None, patience: Patience, status: int, told: str) -> None:
         """Wait before the next attempt. Raises `ProviderError` if there is to be none."""
@@ -314,7 +337,7 @@ class Calendar:
             who = self._who(person)
             accounts = self._budget.acquire(who, interactive=interactive, deadline_ns=deadline_ns)
         try:
-            return Answer(
+            answer = Answer(
                 self._client.request(
                     request.method,
                     request.url,
@@ -324,6 +347,9 @@ class Calendar:
                     auth=auth,
                 )
             )
+            if self._budget is not None:
+                self._budget.heed(self._who(person), answer.response.headers)
+            return answer
         finally:
             if self._budget is not None and accounts is not None:
                 self._budget.settle(accounts)

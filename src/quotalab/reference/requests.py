@@ -28,6 +28,8 @@ class Request:
     form: Mapping[str, str] | None
     repeatable: bool
     """Whether it may be made again when nobody knows whether it was done (RFC 9110, 9.2.2)."""
+    route: str = ""
+    """What the documentation calls it: the path with its fields."""
 
 
 def first_request(api_base: str, endpoint: Endpoint, values: Mapping[str, str], *, reads: bool) -> Request:
@@ -38,6 +40,7 @@ def first_request(api_base: str, endpoint: Endpoint, values: Mapping[str, str], 
         filled(endpoint.json, values),
         filled(endpoint.form, values),
         reads or endpoint.method in ("GET", "PUT"),
+        endpoint.path.partition("?")[0],
     )
 
 

@@ -28,6 +28,7 @@ from quotalab.frames import Frames, LimitUse, limit_uses
 from quotalab.frames.asked import numbers
 from quotalab.frames.curves import use_curves
 from quotalab.profiles.limits import Cost, Match
+from quotalab.report.happenings import happenings
 from quotalab.report.summary import limit_in_words
 from quotalab.rules.metrics import HOUR_NS, demand, quantile_ns, waits_ns
 from quotalab.rules.times import clock_time, duration
@@ -62,6 +63,8 @@ _MOST_BINS = 48
 _BINS_NS = tuple(n * 1_000_000_000 for n in (1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400))
 _MINUTE_NS = 60_000_000_000
 _MOST_LIMITS = 6
+_MARKS = "ABCDEFGH"  # what happened beyond that is in the report's table alone
+_PER_LETTER = 0.0105  # of the figure's width
 _WHAT = {
     "rolling_window": "At each moment, what was asked of the limit within any window of PERIOD",
     "fixed_window": "At each moment, what was asked of the limit within each window of PERIOD",
@@ -315,7 +318,36 @@ def _finish(ax: Axes, frames: Frames, labels: list[tuple[str, str]], *, whole: b
     x = 0.0
     for text, colour in labels:
         ax.text(x, 1.06, text, transform=ax.transAxes, color=PALETTE[colour], fontweight="bold")
-        x += 0.0105 * len(text) + 0.025
+        x += _PER_LETTER * len(text) + 0.025
+    return _marked(ax, frames, x)
+
+
+def _marked(ax: Axes, frames: Frames, x: float) -> Axes:
+    """A line where something happened, a band where it lasted; what it was stands after the key, from `x`."""
+    start_ns, end_ns = frames.span_ns
+    there = [one for one in frames.once(happenings) if start_ns <= one.at_ns < end_ns]
+    divides = [one for one in there if not one.lasts(frames.span_ns)]
+    for letter, one in zip(_MARKS, divides, strict=False):
+        at = (one.at_ns - start_ns) / HOUR_NS
+        ax.axvline(at, color=PALETTE["ink"], linewidth=1.0, dashes=(1, 2), zorder=0.6)
+        if one.until_ns is not None:
+            ax.axvspan(
+                at, (one.until_ns - start_ns) / HOUR_NS, color=PALETTE["grid"], alpha=0.2, zorder=0.5, lw=0
+            )
+        ax.annotate(
+            letter,
+            (at, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, -9),
+            textcoords="offset points",
+            color=PALETTE["ink"],
+            fontweight="bold",
+        )
+        text = f"{letter} {one.label}"
+        width = _PER_LETTER * len(text)
+        if x + width <= 1.0:
+            ax.text(x, 1.06, text, transform=ax.transAxes, color=PALETTE["ink"])
+            x += width + 0.015
     return ax
 
 

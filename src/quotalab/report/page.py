@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from quotalab.frames import Frames, LimitUse, window_rows
+from quotalab.report.happenings import Happening, happenings
 from quotalab.report.summary import limit_in_words, sentences
 from quotalab.report.text import prose, visible
 from quotalab.rules import Finding, RuleResult, Verdict
@@ -55,6 +56,7 @@ def page(frames: Frames, verdict: Verdict, drawings: Sequence[Drawing]) -> str:
         tiles=_tiles(verdict),
         limits=[_limit(use) for use in verdict.limits],
         drawings=[(drawing, Markup(drawing.inline)) for drawing in drawings],  # noqa: S704 - drawn by us
+        happenings=[_happening(one, frames) for one in frames.once(happenings)],
         window=_window(frames, verdict, calls),
         families=_families(verdict, calls),
         command=shlex.join(frames.run.command),
@@ -144,6 +146,19 @@ def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
     if m["demand_peak_per_hour"] is not None:
         tiles.append((f"{m['demand_peak_per_hour']:,.0f}", "calls wanted in the busiest hour", "by demand"))
     return tiles
+
+
+def _happening(happening: Happening, frames: Frames) -> dict[str, str]:
+    until_ns = happening.until_ns
+    lasted = "" if until_ns is None else duration(until_ns - happening.at_ns)
+    if happening.lasts(frames.span_ns):
+        lasted = "the whole run"
+    told = happening.told
+    return {
+        "at": clock_time(happening.at_ns),
+        "lasted": lasted,
+        "told": f"{told[:1].upper()}{told[1:]}.",
+    }
 
 
 def _limit(use: LimitUse) -> dict[str, Any]:

@@ -7,12 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quotalab.errors import InputError
+from quotalab.profiles.app import default_scenario
 from quotalab.profiles.reading import parse_duration_ns
+from quotalab.workspace import Workspace
 
-__all__ = ["DEFAULT_START_NS", "RunOptions", "parse_span_ns", "parse_start_ns"]
+__all__ = [
+    "DEFAULT_SCENARIO",
+    "DEFAULT_START_NS",
+    "RunOptions",
+    "parse_span_ns",
+    "parse_start_ns",
+    "scenario_of",
+]
 
 DEFAULT_START_NS = 1_767_571_200_000_000_000
 """Monday 2026-01-05 00:00 UTC."""
+DEFAULT_SCENARIO = "temporary_access"
 _LONGEST_NS = 366 * 86_400 * 10**9
 
 
@@ -20,7 +30,8 @@ _LONGEST_NS = 366 * 86_400 * 10**9
 class RunOptions:
     """Options of ``quotalab run``; None: the scenario's own choice."""
 
-    scenario: str = "temporary_access"
+    scenario: str | None = None
+    """None: the one that the workspace names, else `DEFAULT_SCENARIO`."""
     provider: str | None = None
     traffic: str | None = None
     policy: str | None = None
@@ -29,7 +40,8 @@ class RunOptions:
     start_ns: int | None = None
     seed: int = 1
     clock: str = "virtual"
-    transport: str = "memory"
+    transport: str | None = None
+    """``memory`` or ``socket``; None: memory where the app can take it."""
     settings: tuple[str, ...] = ()
     responses: Path | None = None
     """A HAR file or an OpenAPI document with answers that the provider profile lacks."""
@@ -39,6 +51,12 @@ class RunOptions:
     locust: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     """As it was called, for the report."""
+
+
+def scenario_of(workspace: Workspace) -> str:
+    """The scenario that is run where none is named: the workspace's own, else `DEFAULT_SCENARIO`."""
+    named = default_scenario(workspace.settings, str(workspace.root / "pyproject.toml"))
+    return named or DEFAULT_SCENARIO
 
 
 def parse_span_ns(option: str, text: str) -> int:

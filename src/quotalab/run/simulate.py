@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
+import shlex
 import sysconfig
 import traceback
 from collections import Counter
@@ -14,15 +14,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from quotalab.clock import Clock, Entropy, RealClock, SeededEntropy
-from quotalab.errors import InterruptedRunError, ScenarioError
+from quotalab.errors import InputError, InterruptedRunError, QuotalabError, ScenarioError
 from quotalab.ledger.recording import Recording, default_folder
-from quotalab.profiles.app import app_settings
+from quotalab.profiles.app import AppSettings, app_settings
 from quotalab.profiles.loading import load_policy, load_provider, load_traffic
 from quotalab.profiles.responses import read_responses
-from quotalab.run.options import DEFAULT_START_NS, RunOptions
+from quotalab.run.app_first import tell_app
+from quotalab.run.options import DEFAULT_START_NS, RunOptions, scenario_of
 from quotalab.workspace import Workspace
 
 if TYPE_CHECKING:
+    from quotalab.sandbox import Access
     from quotalab.scenario.stage import Stage
 
 __all__ = ["Simulated", "simulate"]
@@ -43,6 +45,8 @@ class Simulated:
     """Exceptions that the scenario or the app raised, each with how often and where."""
     faults: tuple[str, ...]
     """What went wrong in the sandbox itself."""
+    silent: str | None = None
+    """Why nothing was proved although the run came to its end: the app called nobody."""
 
 
 def simulate(
@@ -51,25 +55,53 @@ def simulate(
     *,
     progress: Progress | None = None,
     stage_done: Progress = lambda _: None,
+    say: Progress = lambda _: None,
 ) -> Simulated:
     """Simulate a run and leave a run folder, not judged yet.
 
-    `progress` is given a line now and then; `stage_done` the name of each stage that has ended. Virtual
+    `progress` is given a line now and then; `stage_done` the name of each stage that has ended; `say` what
+    people must know at once. Virtual
     time is installed once in a process, so this is called once. Raises `QuotalabError`; no folder is left
     behind unless the simulation had begun.
     """
-    scenario = workspace.file("scenario", options.scenario)
     app = app_settings(workspace.settings, str(workspace.root / "pyproject.toml"))
+    scenario = workspace.file("scenario", options.scenario or scenario_of(workspace))
+    transport = _transport(options, app)
     _check_named(options, workspace)
     responses = read_responses(options.responses) if options.responses is not None else None
-    with _time(options) as (clock, entropy, start_ns):
+    begun: list[Recording] = []
+
+    def last_words() -> str:
+        for recording in begun:
+            recording.writer.flush()  # the main thread, which writes otherwise, is stuck in code of the app's
+            return f"; judge what there is: quotalab report {recording.folder.path}"
+        return ""
+
+    with _time(options, last_words) as (clock, entropy, installed_ns):
         # From here on Locust may be imported: it patches the process, which virtual time must do first.
         from quotalab.run.locust_options import environment_for
+        from quotalab.run.own_output import search_own_output
         from quotalab.run.scenario_file import load_scenario
         from quotalab.scenario.needs import resolve
-        from quotalab.scenario.stage import Stage
+        from quotalab.scenario.stage import MEMORY_ISSUER, Stage, app_place
 
         stage_done("virtual time, Locust, httpx" if options.clock == "virtual" else "Locust, httpx")
+        server = None
+        if transport == "socket":
+            from quotalab.sandbox.server import LoopbackServer
+
+            server = LoopbackServer(port=app.sandbox_port)
+        place = app_place(app)
+        told = tell_app(
+            app,
+            workspace,
+            scenario,
+            provider=options.provider,
+            settings=options.settings,
+            seed=options.seed,
+            issuer=server.address if server is not None else MEMORY_ISSUER,
+            place=place,
+        )
         classes, shape = load_scenario(scenario)
         needs = resolve(
             classes,
@@ -82,6 +114,8 @@ def simulate(
             settings=options.settings,
             responses=responses,
         )
+        # On the real clock loading is no part of the run.
+        start_ns = installed_ns if options.clock == "virtual" else clock.now_ns()
         environment = environment_for(classes, options.locust)
         environment.shape_class = shape
         recording = Recording(
@@ -91,17 +125,18 @@ def simulate(
             documents=needs.documents(),
             provider=needs.provider.name,
             traffic=needs.traffic.name if needs.traffic is not None else None,
-            policy=needs.policy.name if app.build is None else None,
-            app=app.build or "reference",
+            policy=needs.policy.name if app.kind == "reference" else None,
+            app=app.label,
             seed=options.seed,
             clock=options.clock,
-            transport=options.transport,
+            transport=transport,
             users=needs.users,
             start_ns=start_ns,
             span_ns=options.span_ns,
             settings=options.settings,
             command=options.command,
         )
+        begun.append(recording)
         try:
             stage = Stage(
                 provider=needs.provider,
@@ -115,14 +150,18 @@ def simulate(
                 ledger=recording.writer,
                 app=app,
                 root=workspace.root,
-                listens=options.transport == "socket",
+                place=place,
+                server=server,
+                told=told,
             )
         except BaseException:
             recording.discard()
             raise
+        if app.kind == "url":
+            say(_credentials(stage.access))
         stage_done("scenario, profiles, app")
         try:
-            errors = _play(stage, environment, needs.users, options, start_ns, progress)
+            errors = _play(stage, environment, needs.users, options, start_ns, progress, last_words)
         except BaseException as error:
             stage.close()
             recording.writer.close()
@@ -135,13 +174,59 @@ def simulate(
                 raise ScenarioError(
                     f"the scenario or the app ended the process: exit({error.code!r})"
                 ) from None
+            if isinstance(error, ScenarioError):
+                raise ScenarioError(
+                    f"{error}\nquotalab: what there is until then: quotalab report {folder}"
+                ) from None
             raise
+        silent = _silence(stage, app)
         stage.close()
         ended_ns = clock.now_ns()
         stage_done("the simulated time")
-    recording.end(ended_ns)
+        recording.writer.flush()
+        search_own_output(recording.folder, stage.sandbox, stage.app_log)
+    recording.end(ended_ns, stage.app_log)
     stage_done("compacting the ledger")
-    return Simulated(recording.folder.path, errors, tuple(stage.sandbox.faults))
+    return Simulated(recording.folder.path, errors, tuple(stage.sandbox.faults), silent)
+
+
+def _transport(options: RunOptions, app: AppSettings) -> str:
+    """How the app reaches the sandbox. Raises `InputError` for what cannot be."""
+    if app.is_elsewhere and options.clock == "virtual":
+        raise InputError(
+            f"app {app.target!r}: runs in another process, which has the real time; add --clock real, and "
+            f"perhaps shorter windows: --set limits.NAME.period=20s"
+        )
+    if options.transport == "memory" and not app.takes_access:
+        raise InputError(
+            f"--transport memory: app {app.target!r} calls the sandbox by an HTTP library of its own, over "
+            f"loopback; leave --transport out"
+        )
+    return options.transport or ("memory" if app.kind in ("reference", "build") else "socket")
+
+
+def _credentials(access: Access) -> str:
+    """What somebody who starts the app must give it; lines for a shell."""
+    names = (
+        "api_base",
+        "authorization_endpoint",
+        "token_endpoint",
+        "client_id",
+        "client_secret",
+        "redirect_uri",
+    )
+    return "\n".join(f"export {name.upper()}={shlex.quote(str(getattr(access, name)))}" for name in names)
+
+
+def _silence(stage: Stage, app: AppSettings) -> str | None:
+    """What to say when people asked for something and not one call of the app's arrived."""
+    if app.kind == "reference" or stage.sandbox.heard_app or not stage.asked:
+        return None
+    return (
+        f"not one call of app {app.label!r} reached the sandbox at {stage.sandbox.issuer}, so nothing is "
+        f"proved: the app does not use the endpoints that it was given; see env and rewrite under "
+        f"[tool.quotalab.app]{stage.last_output()}"
+    )
 
 
 def _check_named(options: RunOptions, workspace: Workspace) -> None:
@@ -155,7 +240,7 @@ def _check_named(options: RunOptions, workspace: Workspace) -> None:
 
 
 @contextlib.contextmanager
-def _time(options: RunOptions) -> Iterator[tuple[Clock, Entropy, int]]:
+def _time(options: RunOptions, last_words: Callable[[], str]) -> Iterator[tuple[Clock, Entropy, int]]:
     """The clock, the entropy and the start of the run, in force for the block."""
     entropy = SeededEntropy(options.seed)
     if options.clock == "real":
@@ -168,7 +253,9 @@ def _time(options: RunOptions) -> Iterator[tuple[Clock, Entropy, int]]:
 
     start_ns = options.start_ns if options.start_ns is not None else DEFAULT_START_NS
     stall_s = options.stall_ns / 1e9
-    with install(start_ns, options.seed, stall_s=stall_s, hold_limit_s=stall_s) as virtual:
+    with install(
+        start_ns, options.seed, stall_s=stall_s, hold_limit_s=stall_s, last_words=last_words
+    ) as virtual:
         yield virtual.clock, entropy, start_ns
 
 
@@ -179,11 +266,23 @@ def _play(
     options: RunOptions,
     start_ns: int,
     progress: Progress | None,
+    last_words: Callable[[], str],
 ) -> tuple[str, ...]:
     """Let Locust's users live on the stage for the span; returns what they raised, in words."""
     import gevent
 
+    from quotalab.run.interrupts import Interrupts
+
     environment.stage = stage
+    main = gevent.getcurrent()
+
+    def give_up(error: QuotalabError) -> None:
+        if not given_up:
+            given_up.append(error)
+            gevent.kill(main, _GivenUp)
+
+    given_up: list[QuotalabError] = []
+    stage.give_up = give_up
     runner = environment.create_local_runner()
     if options.clock == "virtual":
         # The one greenlet there is yet watches this process's share of a CPU, which means nothing here.
@@ -192,18 +291,25 @@ def _play(
     raised = _Raised()
     environment.events.user_error.add_listener(raised.listen)
     # Without this Ctrl-C strikes whatever greenlet is running, and each prints what it was doing.
-    interrupts = gevent.signal_handler(signal.SIGINT, gevent.kill, gevent.getcurrent(), KeyboardInterrupt)
-    reporter = gevent.spawn(_report_progress, stage, options, start_ns, progress)
-    if environment.shape_class is not None:
-        runner.start_shape()  # how many people there are is the shape's affair, up to the population
-    else:
-        runner.start(users, spawn_rate=users)
-    left_ns = start_ns + options.span_ns - stage.clock.now_ns()
-    if left_ns > 0:
-        stage.clock.sleep_ns(left_ns)
-    reporter.kill()
-    runner.quit()
-    interrupts.cancel()
+    interrupts = Interrupts(last_words)
+    try:
+        reporter = gevent.spawn(_report_progress, stage, options, start_ns, progress)
+        stage.watch_app()
+        if environment.shape_class is not None:
+            runner.start_shape()  # how many people there are is the shape's affair, up to the population
+        else:
+            runner.start(users, spawn_rate=users)
+        # On the real clock an app that was slow to start takes nothing of the span.
+        begun_ns = start_ns if options.clock == "virtual" else stage.clock.now_ns()
+        left_ns = begun_ns + options.span_ns - stage.clock.now_ns()
+        if left_ns > 0:
+            stage.clock.sleep_ns(left_ns)
+        reporter.kill()
+        runner.quit()
+    except _GivenUp:
+        raise given_up[0] from None
+    finally:
+        interrupts.restore()
     return raised.in_words()
 
 
@@ -219,6 +325,10 @@ def _report_progress(stage: Stage, options: RunOptions, start_ns: int, progress:
                 f"{gone_ns / 3.6e12:.1f} of {options.span_ns / 3.6e12:g} h simulated, "
                 f"{stage.ledger.seq} rows in the ledger"
             )
+
+
+class _GivenUp(BaseException):
+    """Thrown into the main greenlet when going on would tell nothing."""
 
 
 class _Raised:
@@ -249,7 +359,7 @@ def _own_place(tb: TracebackType | None) -> str:
         frame
         for frame in frames
         if "site-packages" not in frame.filename
-        and not frame.filename.startswith((ours, "<frozen", sysconfig.get_path("stdlib")))
+        and not frame.filename.startswith((ours, "<frozen", "src/gevent/", sysconfig.get_path("stdlib")))
     ]
     place = (own or frames)[-1:]
     return f"{place[0].filename}:{place[0].lineno}" if place else "nowhere known"

@@ -174,7 +174,8 @@ class ResourceServer:
         if endpoint is not None and wrong is None and problem is None:
             if endpoint.pages is not None:
                 asked = endpoint.pages.asked(request, segments)
-            if selection.counts_objects and token.scopes.issuperset(endpoint.route.scopes):
+            counts = selection.counts_objects or isinstance(asked, Asked)
+            if counts and token.scopes.issuperset(endpoint.route.scopes):
                 objects, objects_asked = self._count(request, endpoint, segments, caller, asked)
         answered_ns = now_ns
         if self._work_ns is not None:

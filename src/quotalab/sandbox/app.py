@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from errno import EPIPE
 from http import HTTPStatus
 from typing import Any
@@ -14,8 +14,7 @@ from quotalab.clock import Clock, Entropy
 from quotalab.errors import StateLostError
 from quotalab.ledger import LedgerWriter
 from quotalab.profiles.provider import Provider
-from quotalab.sandbox import rfc7009, rfc7662
-from quotalab.sandbox.access import Access
+from quotalab.sandbox.access import Access, access_for
 from quotalab.sandbox.api import ResourceServer
 from quotalab.sandbox.authorization import KINDS, AuthorizationEndpoints
 from quotalab.sandbox.dialect import Renderer, Scene
@@ -130,19 +129,36 @@ class Sandbox:
     def register(self, redirect_uri: str, *more: str) -> Access:
         """Register an app with its redirect URIs, and hand out what its developer needs."""
         client = self._store.register(redirect_uri, *more)
-        oauth = self._provider.oauth
-        return Access(
-            issuer=self.issuer,
-            api_base=self.issuer + self._provider.api_path,
-            authorization_endpoint=f"{self.issuer}/oauth/authorize",
-            token_endpoint=f"{self.issuer}/oauth/token",
-            revocation_endpoint=self.issuer + rfc7009.PATH if oauth.revocation else None,
-            introspection_endpoint=self.issuer + rfc7662.PATH if oauth.introspection else None,
+        return access_for(
+            self._provider,
+            self.issuer,
             client_id=client.client_id,
             client_secret=client.client_secret,
             redirect_uri=redirect_uri,
-            names_issuer=oauth.issuer_parameter,
         )
+
+    def keep_secrets(self) -> None:
+        """From now on every secret issued or seen is kept, so that `secrets` has it."""
+        if self._store.secrets is None:
+            self._store.secrets = {}
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Tokens, codes, verifiers and client secrets, each with what it is. Never to be written."""
+        return self._store.secrets or {}
+
+    @property
+    def secrets_left_out(self) -> int:
+        """How many more there were than are kept."""
+        return self._store.secrets_left_out
+
+    def shown(self, text: str) -> str:
+        """A text as far as it may be written: every run in it that could be a secret is replaced."""
+        return self._recorder.path(text)
+
+    def event(self, what: str, who: str | None = None, **details: object) -> None:
+        """Append an event that happens now to the ledger."""
+        self._recorder.event(what, who, **details)
 
     def password_of(self, person: str) -> str:
         """The password with which a listed test user signs in."""
@@ -151,6 +167,11 @@ class Sandbox:
     def calls_of(self, operation: str) -> int:
         """How many calls to the API an operation has made; asked once, at its end."""
         return self._calls.pop(operation, 0)
+
+    @property
+    def heard_app(self) -> bool:
+        """Whether any call has come that was the app's, not a browser's."""
+        return self._recorder.heard_app
 
     def watch(self, code: str) -> None:
         """From now on it is known whether an authorization code is sent to the token endpoint."""

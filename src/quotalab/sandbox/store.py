@@ -16,6 +16,9 @@ from quotalab.sandbox import rfc8252
 
 __all__ = ["AccessToken", "AuthorizationCode", "Client", "Grant", "RefreshToken", "Store"]
 
+_MOST_SECRETS = 100_000
+"""As many as are kept to be looked for: with all their forms some 200 MB."""
+
 
 @dataclass(frozen=True)
 class Client:
@@ -194,6 +197,9 @@ class Store:
         """Session id -> the person who signed in."""
         self.people = tuple(people)
         """Who has an account."""
+        self.secrets: dict[str, str] | None = None
+        """Every secret that was issued or seen, with what it is; None: they are not kept beyond their use."""
+        self.secrets_left_out = 0
         self.on_revoked: Callable[[Grant | AccessToken, str, int | None], None] = lambda *_: None
         self._accounts = frozenset(self.people)
         self._grants: dict[str, list[Grant]] = {}
@@ -205,6 +211,15 @@ class Store:
         self._entropy = entropy
         self._evicts = any(limit.on_excess == "evict_oldest" for limit in provider.limits)
         self._password_key = entropy.key("passwords")
+
+    def note(self, kind: str, secret: str | None) -> None:
+        """Keep a secret, where secrets are kept, so that it can be looked for where it must not stand."""
+        if self.secrets is None or not secret or secret in self.secrets:
+            return
+        if len(self.secrets) < _MOST_SECRETS:
+            self.secrets[secret] = kind
+        else:
+            self.secrets_left_out += 1
 
     # ---- clients and people
 
@@ -221,6 +236,7 @@ class Store:
         client_id = f"app-{len(self.clients) + 1}"
         oauth = self._provider.oauth
         secret = self._entropy.token("client-secret") if oauth.client_authentication != ("none",) else ""
+        self.note("client secret", secret)
         client = self.clients[client_id] = Client(
             client_id, secret, redirect_uris, frozenset(self._provider.scopes), oauth.grants
         )
@@ -282,6 +298,7 @@ class Store:
     ) -> None:
         """Keep an authorization code; those that have perished are forgotten."""
         now_ns = self._clock.now_ns()
+        self.note("authorization code", code)
         self.codes.forget(now_ns)
         expires_ns = now_ns + self._provider.oauth.code_lifetime_ns
         grant = Grant(person, client_id, scope, expires_ns)
@@ -313,6 +330,7 @@ class Store:
     def add_access(self, token: str, grant: Grant, scope: str, mark: str) -> AccessToken:
         """Keep an access token; those that have perished are forgotten."""
         now_ns = self._clock.now_ns()
+        self.note("access token", token)
         self.access.forget(now_ns)
         expires_ns = _after(now_ns, self._provider.oauth.access_token_lifetime_ns)
         kept = AccessToken(
@@ -325,6 +343,7 @@ class Store:
     def add_refresh(self, token: str, grant: Grant, scope: str, mark: str, lifetime_ns: int) -> None:
         """Keep a refresh token; those that have expired are forgotten."""
         now_ns = self._clock.now_ns()
+        self.note("refresh token", token)
         self.refresh.forget(now_ns)
         expires_ns = _after(now_ns, lifetime_ns)
         kept = RefreshToken(grant.client_id, scope, expires_ns, grant, mark, now_ns)

@@ -71,6 +71,7 @@ class TokenEndpoints:
         """RFC 6749, 3.2."""
         pairs = request.form_pairs()
         form = dict(pairs)
+        self._store.note("code verifier", form.get("code_verifier"))
         facts = self._facts.of(form, client_auth(request, form))
         client_id = self._facts.named_client(request, form)
         if request.method != "POST":

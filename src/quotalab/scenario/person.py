@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import ModuleType, TracebackType
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,6 +17,9 @@ from locust.exception import StopUser
 
 from quotalab.browser import PageClosed
 from quotalab.errors import ScenarioError
+from quotalab.hosting import AppClient, Misfit
+from quotalab.hosting.client import __file__ as client_file
+from quotalab.hosting.client import answers, judge_answers
 from quotalab.ledger import Event as LedgerEvent
 from quotalab.ledger import Operation
 from quotalab.reference import Declined, IntegrationError, NotConnected, Patience
@@ -29,6 +34,10 @@ __all__ = ["Person", "PlannedPerson"]
 
 _PASSING = ("server_error", "temporarily_unavailable")
 """Errors with which a provider sends people back that are no answer to them (RFC 6749, 4.1.2.1)."""
+
+
+def _is_client(place: TracebackType) -> bool:
+    return place.tb_frame.f_code.co_filename == client_file
 
 
 class Left(StopUser):
@@ -58,7 +67,8 @@ class Person(User):
         cast = stage.next_person(again=getattr(environment, "shape_class", None) is not None)
         self.name = cast.person
         self.plan = cast.operations
-        self.app = stage.app
+        self.app: Any = stage.app_for_person()
+        """The app under test; of a web app, this person's HTTP client on it."""
         self._turned_away = False
         self._connecting = RLock()
         self._habit = habit_of(stage.habits, stage.entropy, self.name)
@@ -117,6 +127,8 @@ class Person(User):
 
     def begin_consent(self) -> str:
         """The address to which the app sends the person for consent. Override for another app."""
+        if isinstance(self.app, AppClient):
+            return self.app.begin_consent()
         address: str = self.app.connect(self.name)
         return address
 
@@ -125,13 +137,20 @@ class Person(User):
 
         Override for another app: its answer must become an exception where it shows an error.
         """
-        self.app.connected(callback)
+        if isinstance(self.app, AppClient):
+            self.app.deliver(callback)
+        else:
+            self.app.connected(callback)
 
     def _visit(self, person: str, address: str) -> str:
         return self.stage.browser(person).visit(address, self.stage.callback)
 
     def is_connected(self) -> bool:
         """Whether the app has this person's consent. Override for another app."""
+        if isinstance(self.app, AppClient):
+            return self.app.connected
+        if isinstance(self.app, ModuleType) and not hasattr(self.app, "is_connected"):
+            return True  # a script has nobody to connect
         connected: bool = self.app.is_connected(self.name)
         return connected
 
@@ -149,7 +168,8 @@ class Person(User):
         """Something asked of the app now; what happens inside belongs to it, calls included.
 
         It is done when the block ends, stale when the block said so, declined on `Declined`, failed on any
-        other exception, abandoned when the run ends first. Exceptions of the app go no further.
+        other exception, abandoned when the run ends first. Exceptions of the app go no further. What a web
+        app answered inside the block decides too: see `quotalab.hosting.client`.
         """
         now_ns = self.stage.clock.now_ns()
         connected = False
@@ -167,10 +187,13 @@ class Person(User):
         asked = Asked(stage.next_operation(self.name), name, planned_ns, deadline_ns, terms.interactive)
         started_ns = stage.clock.now_ns()
         token = current_operation.set(asked.operation)
+        heard: dict[tuple[str, str], int] = {}
+        hearing = answers.set(heard)
         outcome: str | None = "abandoned"
         told, failure = None, None
         try:
             yield asked
+            judge_answers(heard)
             outcome = "stale" if asked.stale else "done"
         except Declined as error:
             outcome, told = "declined", str(error)
@@ -189,12 +212,16 @@ class Person(User):
                 else type(error).__name__
             )
             failure = error
-            if not isinstance(error, IntegrationError | ScenarioError):
+            misfit = error if isinstance(error, Misfit) else self._misfit(name, error)
+            if misfit is not None:
+                stage.give_up(misfit)
+            elif not isinstance(error, IntegrationError | ScenarioError):
                 self.environment.events.user_error.fire(
                     user_instance=self, exception=error, tb=error.__traceback__
                 )
         finally:
             current_operation.reset(token)
+            answers.reset(hearing)
             ended_ns = stage.clock.now_ns()
             calls = stage.sandbox.calls_of(asked.operation)
             if outcome is not None:
@@ -220,6 +247,28 @@ class Person(User):
                     exception=failure if outcome == "failed" else None,
                     context={},
                 )
+
+    def _misfit(self, name: str, error: Exception) -> Misfit | None:
+        """Whether the scenario itself asked the app for something that it does not have."""
+        if not isinstance(error, AttributeError) or error.obj is not self.app:
+            return None
+        last = error.__traceback__
+        while last is not None and last.tb_next is not None and not _is_client(last.tb_next):
+            last = last.tb_next
+        scenario = sys.modules[type(self).__module__].__file__ or ""
+        if last is None or last.tb_frame.f_code.co_filename not in (scenario, __file__):
+            return None  # the app's own code lacks it: that is the app's affair
+        public = [own for own in dir(self.app) if not own.startswith("_")]
+        has = (
+            "get, post and the rest of httpx.Client"
+            if isinstance(self.app, AppClient)
+            else ", ".join(public[:12])
+        )
+        return Misfit(
+            f"{scenario}: the operation {name!r} wants {error.name!r} of the app, which "
+            f"{self.stage.app_label} does not have (it has: {has}); name a scenario that is made for it, or "
+            f"let quotalab init write one"
+        )
 
     def _connect_first(self) -> None:
         """Whom the provider turned away does not try again all day; whom anything else kept from connecting

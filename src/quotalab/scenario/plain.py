@@ -18,8 +18,9 @@ from quotalab.clock import RealClock, SystemEntropy
 from quotalab.errors import QuotalabError, ScenarioError
 from quotalab.ledger.recording import Recording, default_folder
 from quotalab.profiles.app import app_settings
+from quotalab.sandbox.server import LoopbackServer
 from quotalab.scenario.needs import resolve
-from quotalab.scenario.stage import Stage
+from quotalab.scenario.stage import Stage, app_place
 from quotalab.workspace import Workspace
 
 __all__: list[str] = []
@@ -66,6 +67,7 @@ class _PlainRun:
             users=options.num_users,
         )
         app = app_settings(workspace.settings, str(workspace.root / "pyproject.toml"))
+        server = None if app.kind in ("reference", "build") else LoopbackServer(port=app.sandbox_port)
         start_ns = self._clock.now_ns()
         span_ns = int(options.run_time) * 10**9 if options.run_time else _DAY_NS
         self._recording = Recording(
@@ -75,11 +77,11 @@ class _PlainRun:
             documents=needs.documents(),
             provider=needs.provider.name,
             traffic=needs.traffic.name if needs.traffic is not None else None,
-            policy=needs.policy.name if app.build is None else None,
-            app=app.build or "reference",
+            policy=needs.policy.name if app.kind == "reference" else None,
+            app=app.label,
             seed=None,
             clock="real",
-            transport="memory",
+            transport="memory" if server is None else "socket",
             users=needs.users,
             start_ns=start_ns,
             span_ns=span_ns,
@@ -98,6 +100,8 @@ class _PlainRun:
             ledger=self._recording.writer,
             app=app,
             root=workspace.root,
+            place=app_place(app),
+            server=server,
         )
         logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line a call, under Locust's own logging
         self._flusher = gevent.spawn(self._flush)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,13 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
+from gevent import Greenlet
 from gevent.pool import Group
 
 from quotalab.browser import Browser
 from quotalab.clock import Clock, Entropy
-from quotalab.errors import ScenarioError
+from quotalab.clock.carried import CarriedContext
+from quotalab.errors import QuotalabError, ScenarioError
+from quotalab.hosting import Hosted, environment_of, open_app, set_environment
+from quotalab.hosting.environment import known_values
+from quotalab.hosting.opening import base_of
 from quotalab.ledger import LedgerWriter, Operation
-from quotalab.profiles.app import AppSettings
+from quotalab.profiles.app import IN_PROCESS_BASE, AppSettings
 from quotalab.profiles.policy import Policy
 from quotalab.profiles.provider import Provider
 from quotalab.profiles.reference import ReferenceApi
@@ -27,13 +30,19 @@ from quotalab.profiles.traffic import Habits, Traffic
 from quotalab.reference import build as build_reference
 from quotalab.sandbox import Access, Sandbox
 from quotalab.sandbox.transport import MemoryTransport, current_operation
+from quotalab.scenario.ending import Ending
 from quotalab.scenario.probes import Probes
 from quotalab.traffic import PersonPlan, person_name, plan
 
-__all__ = ["Stage"]
+__all__ = ["MEMORY_ISSUER", "Stage", "app_place"]
 
-_MEMORY_ISSUER = "https://provider.test"  # .test: RFC 6761, never a real host
-_CALLBACK = "https://app.test/oauth/callback"
+MEMORY_ISSUER = "https://provider.test"  # .test: RFC 6761, never a real host
+
+
+def app_place(settings: AppSettings) -> tuple[str, str]:
+    """Where people find the app, and its redirect URI there; a free port is chosen where it needs one."""
+    base = base_of(settings) if settings.is_web else IN_PROCESS_BASE
+    return base, base.rstrip("/") + settings.callback
 
 
 class Stage:
@@ -56,11 +65,13 @@ class Stage:
         ledger: LedgerWriter,
         app: AppSettings,
         root: Path,
-        listens: bool = False,
+        place: tuple[str, str],
+        server: Any = None,
+        told: Mapping[str, str] | None = None,
     ) -> None:
         self.clock = clock
         self.entropy = entropy
-        self.callback = _CALLBACK
+        base, self.callback = place
         self.ledger = ledger
         if traffic is not None:
             self._plans = plan(traffic, entropy, people=users, start_ns=start_ns, span_ns=span_ns)
@@ -69,18 +80,32 @@ class Stage:
         self.habits = traffic.habits if traffic is not None else Habits()
         self.later = Group()
         """What people will do some time, beside what they ask of the app."""
+        self.later.greenlet_class = Greenlet  # so no part of the operation in which they decide it
         self._cast = 0
         self._abandoned: list[Operation] = []
         self._count: dict[str, int] = {}
         self._operation_key = entropy.key("operations")
-        self._server: Any = None
+        self._server = server
         self._opened: Sandbox | None = None
+        self._ending: Ending | None = None
+        self.app_log: pa.Table | None = None
+        """When the stage is closed: the entries of the app's own log, where it has one."""
+        self._hosted: Hosted | None = None
+        self.asked = 0
+        """How many operations have come to an end of their own."""
+        self.give_up: Callable[[QuotalabError], None] = _raise
+        """Ends the run, because going on would tell nothing."""
         self._state = tempfile.TemporaryDirectory(prefix="quotalab-app-")
         self._transport: httpx.BaseTransport | None = None
+        self._carried = CarriedContext()
         self.app: Any = None
         try:
-            self.sandbox, access = self._open(provider.for_people(users), start_ns, listens=listens)
+            self.sandbox, access = self._open(provider.for_people(users), start_ns)
             self._opened = self.sandbox
+            kept = Path(self._state.name) if app.kind == "reference" else None
+            self._ending = Ending(app, root, self.sandbox, kept)
+            self.access = access
+            """What the app's developer is given."""
             self.probes = Probes(
                 provider.faults,
                 [kept.person for kept in self._plans],
@@ -90,12 +115,13 @@ class Stage:
                 ledger=ledger,
                 start_ns=start_ns,
             )
-            self.app = self._build(app, access, policy, provider.reference, root)
+            self._hosted = self._host(app, access, policy, provider.reference, root, base, told)
+            self.app = self._hosted.app
         except BaseException:
             self.close()
             raise
 
-    def _open(self, provider: Provider, start_ns: int, *, listens: bool) -> tuple[Sandbox, Access]:
+    def _open(self, provider: Provider, start_ns: int) -> tuple[Sandbox, Access]:
         parts: dict[str, Any] = {
             "clock": self.clock,
             "entropy": self.entropy,
@@ -103,56 +129,69 @@ class Stage:
             "people": [kept.person for kept in self._plans],
             "start_ns": start_ns,
         }
-        if not listens:
-            sandbox = Sandbox(provider, issuer=_MEMORY_ISSUER, **parts)
+        if self._server is None:
+            sandbox = Sandbox(provider, issuer=MEMORY_ISSUER, **parts)
+            sandbox.keep_secrets()
             self._transport = MemoryTransport(sandbox, self.clock)
             return sandbox, replace(sandbox.register(self.callback), transport=self._transport)
-        from quotalab.sandbox.server import LoopbackServer
-
-        self._server = LoopbackServer()
         sandbox = Sandbox(provider, issuer=self._server.address, **parts)
+        sandbox.keep_secrets()
         self._server.serve(sandbox)
         self._transport = httpx.HTTPTransport()
         return sandbox, sandbox.register(self.callback)
 
-    def _build(
-        self, settings: AppSettings, access: Access, policy: Policy, api: ReferenceApi | None, root: Path
-    ) -> Any:
-        if settings.build is None:
-            return build_reference(
+    def _host(
+        self,
+        settings: AppSettings,
+        access: Access,
+        policy: Policy,
+        api: ReferenceApi | None,
+        root: Path,
+        base: str,
+        told: Mapping[str, str] | None,
+    ) -> Hosted:
+        """The app, open. `told` is what its environment has been told already."""
+        state = Path(self._state.name)
+        if settings.kind == "reference":
+            app = build_reference(
                 access,
                 policy,
                 api=api,
                 clock=self.clock,
                 entropy=self.entropy,
-                state=Path(self._state.name),
+                state=state,
                 traceparent=_traceparent,
+                log=root / settings.log.file if settings.log is not None else None,
             )
-        self._set_environment(settings.env, access)
-        build = _import(settings.build, root)
-        try:
-            return build(access)
-        except Exception as error:
-            raise ScenarioError(f"app {settings.build!r}: build(access) raised {_told(error)}") from error
-
-    def _set_environment(self, env: Mapping[str, str], access: Access) -> None:
-        known = {
-            name: str(getattr(access, name))
-            for name in ("issuer", "api_base", "authorization_endpoint", "token_endpoint", "redirect_uri")
-        } | {
-            "revocation_endpoint": access.revocation_endpoint or "",
-            "introspection_endpoint": access.introspection_endpoint or "",
-            "client_id": access.client_id,
-            "client_secret": access.client_secret,
-        }
-        for name, template in env.items():
-            try:
-                os.environ[name] = template.format_map(known)
-            except (KeyError, ValueError, IndexError):
+            return Hosted(settings, access, app)
+        if not settings.is_elsewhere:
+            environment = environment_of(settings.env, known_values(access, app_base=base))
+            if told is not None and environment != dict(told):
                 raise ScenarioError(
-                    f"tool.quotalab.app.env.{name}: {template!r} may use only "
-                    + ", ".join("{" + key + "}" for key in known)
-                ) from None
+                    "the app's environment is set before the scenario is loaded, for the provider that it "
+                    "seems to name, and it names another one: name it with --provider"
+                )
+            set_environment(environment)
+        return open_app(settings, access, root, base=base, folder=state, traceparent=_traceparent)
+
+    def app_for_person(self) -> Any:
+        """What one person has of the app: a web app's people have an HTTP client each."""
+        assert self._hosted is not None
+        return self._hosted.for_person()
+
+    @property
+    def app_label(self) -> str:
+        """The app in a word."""
+        return self._hosted.label if self._hosted is not None else "reference"
+
+    def watch_app(self) -> None:
+        """From now on the run ends when an app in another process does."""
+        assert self._hosted is not None
+        self._hosted.watch(self.give_up)
+
+    def last_output(self) -> str:
+        """What an app in another process wrote last, to end a message with."""
+        return self._hosted.last_output() if self._hosted is not None else ""
 
     def next_person(self, *, again: bool = False) -> PersonPlan:
         """The next of the cast, with what they will do.
@@ -185,6 +224,7 @@ class Stage:
         if row.outcome == "abandoned":
             self._abandoned.append(row)
         else:
+            self.asked += 1
             self.ledger.operation(row)
 
     def close(self) -> None:
@@ -193,15 +233,18 @@ class Stage:
         for row in sorted(self._abandoned, key=lambda row: (row.planned, row.operation)):
             self.ledger.operation(row)
         self._abandoned.clear()
-        close = getattr(self.app, "close", None)
-        if callable(close):
-            close()
+        if self._hosted is not None:
+            self._hosted.close()
+        if self._ending is not None:
+            self.app_log = self._ending.look()
+            self._ending = None
         if self._transport is not None:
             self._transport.close()
         if self._server is not None:
             self._server.stop()
         if self._opened is not None:
             self._opened.close(self.clock.now_ns())
+        self._carried.restore()
         self._state.cleanup()
 
 
@@ -211,29 +254,5 @@ def _traceparent() -> str | None:
     return f"00-{operation}-{operation[:16]}-01" if operation else None
 
 
-def _import(build: str, root: Path) -> Callable[[Access], Any]:
-    module, _, name = build.partition(":")
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        raise ScenarioError(f"app {build!r}: cannot be imported: {error}") from error
-    except AttributeError:
-        raise ScenarioError(f"app {build!r}: module {module!r} has no {name!r}") from None
-    except Exception as error:
-        raise ScenarioError(f"app {build!r}: importing it raised {_told(error)}") from error
-    if not callable(found):
-        raise ScenarioError(f"app {build!r}: is not a function")
-    build_app: Callable[[Access], Any] = found
-    return build_app
-
-
-def _told(error: BaseException) -> str:
-    """An exception in one line, with where it was raised."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    at = f" ({last.tb_frame.f_code.co_filename}:{last.tb_lineno})" if last is not None else ""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}{at}" if text else f"{type(error).__name__}{at}"
+def _raise(error: QuotalabError) -> None:
+    raise error

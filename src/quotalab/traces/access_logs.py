@@ -22,18 +22,25 @@ from quotalab.traces.parsed import FIRST_NS, LAST_NS, NO_BYTES, Parsed, civil_ns
 
 __all__ = [
     "JSON_NAMES",
+    "LONGEST_LINE",
+    "columns_of",
+    "common_time_ns",
+    "iso_time_ns",
     "looks_like_alb",
     "looks_like_common",
+    "one_line",
     "parse_alb",
     "parse_common",
     "request_of_record",
+    "split_request",
 ]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _NEWLINE, _BLANK, _QUOTE, _BACKSLASH, _DASH, _COLON, _QUESTION = b'\n "\\-:?'
-_LONGEST_SLOW = 1 << 14
+LONGEST_LINE = 1 << 14
+"""A longer one is no request's."""
 _LONGEST_SOURCE, _LONGEST_METHOD = 256, 64
 _MONTHS = {m: i for i, m in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 _MONTH_CODES = np.array(sorted(int.from_bytes(m, "big") for m in _MONTHS), dtype=np.int64)
@@ -71,12 +78,12 @@ JSON_NAMES: Mapping[str, tuple[str, ...]] = {
 
 def looks_like_common(line: bytes) -> bool:
     """Whether a line is one of a common or combined log."""
-    return _COMMON.match(line[:_LONGEST_SLOW]) is not None
+    return _COMMON.match(line[:LONGEST_LINE]) is not None
 
 
 def looks_like_alb(line: bytes) -> bool:
     """Whether a line is one of an Application Load Balancer's log."""
-    return _ALB.match(line[:_LONGEST_SLOW]) is not None
+    return _ALB.match(line[:LONGEST_LINE]) is not None
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def _geometry(block: bytes) -> _Geometry:
     first_quote = np.searchsorted(quotes, starts)
     quoted = np.diff(first_quote, append=len(quotes))
     escaped = quotes[buf[np.maximum(quotes - 1, 0)] == _BACKSLASH]
-    plain = ends - starts < _LONGEST_SLOW
+    plain = ends - starts < LONGEST_LINE
     if len(escaped):
         plain[np.searchsorted(starts, escaped, "right") - 1] = False
     quotes = np.append(quotes, [len(buf) - 1] * 8)  # so that a next one can be asked for anywhere
@@ -330,7 +337,7 @@ def _with_the_rest(block: bytes, shape: _Geometry, rows: Ints, fast: Parsed, exp
     numbers, records, dropped, other = [], [], Counter[str](), Counter[str]()
     for number in np.flatnonzero(left).tolist():
         line = block[shape.starts[number] : shape.ends[number]]
-        found = _one_line(line)
+        found = one_line(line)
         if isinstance(found, str):
             dropped[found] += 1
         else:
@@ -339,14 +346,15 @@ def _with_the_rest(block: bytes, shape: _Geometry, rows: Ints, fast: Parsed, exp
                 other[written] += 1
             numbers.append(number)
             records.append(record)
-    slow = _columns(records, dropped)
+    slow = columns_of(records, dropped)
     slow.other = other
     return joined(
         fast, slow, np.argsort(np.concatenate([rows, np.array(numbers, dtype=np.int64)]), kind="stable")
     )
 
 
-def _columns(records: list[tuple[Any, ...]], dropped: Counter[str]) -> Parsed:
+def columns_of(records: list[tuple[Any, ...]], dropped: Counter[str]) -> Parsed:
+    """Rows (at_ns, source, method, path, status, bytes, agent) as columns."""
     at, source, method, path, status, size, agent = (
         [list(column) for column in zip(*records, strict=True)] if records else [[] for _ in range(7)]
     )
@@ -362,29 +370,29 @@ def _columns(records: list[tuple[Any, ...]], dropped: Counter[str]) -> Parsed:
     )
 
 
-def _one_line(line: bytes) -> tuple[str, tuple[Any, ...]] | str:
+def one_line(line: bytes) -> tuple[str, tuple[Any, ...]] | str:
     """The format of a line and (at_ns, source, method, path, status, bytes, agent), or why there is none."""
     line = line.rstrip(b"\r")
     if not line.strip():
         return "an empty line"
-    if len(line) >= _LONGEST_SLOW:
+    if len(line) >= LONGEST_LINE:
         return "a line too long to be a request's"
     if line.lstrip().startswith(b"{"):
         return _json_line(line)
     if match := _COMMON.match(line):
         source, time, request, status, size, agent = match.groups()
-        at_ns = _common_time_ns(time)
+        at_ns = common_time_ns(time)
         if at_ns is None:
             return "a time that is none"
-        method, path = _split_request(request)
+        method, path = split_request(request)
         told = NO_BYTES if size == b"-" else int(size)
         return "common log", (at_ns, source, method, path, int(status), told, agent)
     if match := _ALB.match(line):
         time, source, status, size, request, agent = match.groups()
-        at_ns = _iso_time_ns(time.decode("ascii"))
+        at_ns = iso_time_ns(time.decode("ascii"))
         if at_ns is None:
             return "a time that is none"
-        method, path = _split_request(request)
+        method, path = split_request(request)
         code = 0 if status == b"-" else int(status)
         return "ALB log", (at_ns, source, method, path, code, int(size), agent)
     if sum(byte < 9 or 13 < byte < 32 for byte in line[:512]) or b"\0" in line:
@@ -420,9 +428,9 @@ def request_of_record(record: Mapping[str, Any]) -> tuple[Any, ...] | None:
     if isinstance(time, dict) and isinstance(time.get("ns"), int):  # scaled by a column map already
         at_ns = time["ns"]
     if isinstance(time, str):
-        at_ns = _iso_time_ns(time)
+        at_ns = iso_time_ns(time)
         if at_ns is None:
-            at_ns = _common_time_ns(time.encode("utf-8", "replace"))
+            at_ns = common_time_ns(time.encode("utf-8", "replace"))
         if at_ns is None and re.fullmatch(r"\d{1,12}(\.\d{1,9})?", time):
             at_ns = int(float(time) * 1e9)
     elif isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < LAST_NS / 1e6:
@@ -431,7 +439,7 @@ def request_of_record(record: Mapping[str, Any]) -> tuple[Any, ...] | None:
         return None
     method, path = text("method"), text("path")
     if path is None and (request := text("request")) is not None:
-        method, path = _split_request(request)
+        method, path = split_request(request)
     status, size = value("status"), value("bytes")
 
     def whole(found: Any, missing: int, most: int) -> int:
@@ -452,7 +460,8 @@ def request_of_record(record: Mapping[str, Any]) -> tuple[Any, ...] | None:
     )
 
 
-def _split_request(request: bytes) -> tuple[bytes, bytes]:
+def split_request(request: bytes) -> tuple[bytes, bytes]:
+    """Method and path of a request line, without version and query."""
     method, _, rest = request.partition(b" ")
     path, blank, version = rest.rpartition(b" ")
     if not blank or not version.startswith(b"H"):
@@ -460,7 +469,8 @@ def _split_request(request: bytes) -> tuple[bytes, bytes]:
     return method, path.partition(b"?")[0]
 
 
-def _common_time_ns(text: bytes) -> int | None:
+def common_time_ns(text: bytes) -> int | None:
+    """A time written ``10/Oct/2000:13:55:36 -0700``; None where it is none."""
     try:
         moment = datetime.datetime.strptime(text.decode("ascii"), "%d/%b/%Y:%H:%M:%S %z")
     except (ValueError, UnicodeDecodeError):
@@ -468,7 +478,8 @@ def _common_time_ns(text: bytes) -> int | None:
     return _since_1970_ns(moment)
 
 
-def _iso_time_ns(text: str) -> int | None:
+def iso_time_ns(text: str) -> int | None:
+    """A time as RFC 3339 has it, in UTC where it says no zone; None where it is none."""
     match = re.fullmatch(
         r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,12}))?\s*(Z|[+-]\d\d:?\d\d)?", text
     )

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from quotalab.errors import InputError
 from quotalab.traces.access_logs import looks_like_alb, looks_like_common, parse_alb, parse_common
 from quotalab.traces.doubts import Doubt, Suspicion
+from quotalab.traces.log_formats import LogFormat
 from quotalab.traces.naming import Naming, kind_of
 from quotalab.traces.opening import Blocks
 from quotalab.traces.parsed import NO_BYTES, Parsed
@@ -99,19 +100,20 @@ def import_trace(
     format: str | None = None,
     columns: ColumnMap | None = None,
     naming: Naming | None = None,
+    log_format: LogFormat | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ImportReport:
     """Write the requests of `path` to the trace `out`; returns the report.
 
     `key` makes the pseudonyms: the same key gives the same source the same name; None keeps sources and
-    paths in the clear. Raises `InputError` when the file cannot be read or holds nothing to keep; the
-    report is then in its message.
+    paths in the clear. `log_format` says how the lines of an access log are written. Raises `InputError`
+    when the file cannot be read or holds nothing to keep; the report is then in its message.
     """
     naming = naming or Naming()
     blocks = Blocks(path)
     stream = iter(blocks)
     first = next(stream, b"")
-    format = format or _format_of(first, columns)
+    format = "custom log" if log_format else format or _format_of(first, columns)
     report = ImportReport(path.name, format, out, pseudonymous=key is not None)
     part = out.with_name(out.name + ".part")
     suspicion = Suspicion()
@@ -120,7 +122,7 @@ def import_trace(
         out.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(part, SCHEMA, **_WRITTEN) as writer:
             groups = _Groups(writer)
-            for parsed in _parsed(format, first, stream, path, columns or ColumnMap({})):
+            for parsed in _parsed(format, first, stream, path, columns or ColumnMap({}), log_format):
                 report.lines += parsed.lines
                 report.dropped += parsed.dropped
                 report.other += parsed.other
@@ -150,18 +152,18 @@ def _format_of(first: bytes, columns: ColumnMap | None) -> str:
     lines = [line.rstrip(b"\r") for line in first[: 1 << 20].split(b"\n") if line.strip()][:100]
     if not lines:
         return "common"  # nothing to tell from, and nothing that will be kept
-    if lines[0].lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
+    objects = [line.lstrip(b"\xef\xbb\xbf \t").startswith(b"{") for line in lines]
+    if objects[0]:
         start = first[:4096]
         if b'"log"' in start and (b'"entries"' in first[: 1 << 20] or b'"creator"' in start):
             return "har"
-        return "jsonl"
     if columns is not None and columns.names:
-        return "csv"
+        return "jsonl" if objects[0] else "csv"
     common = sum(map(looks_like_common, lines))
     alb = sum(map(looks_like_alb, lines))
     if common or alb:
-        return "common" if common >= alb else "alb"
-    if sum(line.lstrip().startswith(b"{") for line in lines) > len(lines) // 2:
+        return "jsonl" if sum(objects) > common + alb else "common" if common >= alb else "alb"
+    if objects[0] or sum(objects) > len(lines) // 2:
         return "jsonl"
     head = lines[0][:4096]
     if any(mark in head for mark in b",\t;|") and b"\0" not in head and b"[" not in head:
@@ -170,7 +172,12 @@ def _format_of(first: bytes, columns: ColumnMap | None) -> str:
 
 
 def _parsed(
-    format: str, first: bytes, rest: Iterator[bytes], path: Path, columns: ColumnMap
+    format: str,
+    first: bytes,
+    rest: Iterator[bytes],
+    path: Path,
+    columns: ColumnMap,
+    log_format: LogFormat | None,
 ) -> Iterator[Parsed]:
     if format == "har":
         content = bytearray(first)
@@ -185,7 +192,7 @@ def _parsed(
         "jsonl": lambda: JsonReader(columns),
         "alb": lambda: parse_alb,
     }
-    reader = readers.get(format, lambda: parse_common)()
+    reader = log_format or readers.get(format, lambda: parse_common)()
     if first:
         yield reader(first)
     for block in rest:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from quotalab.errors import InputError
-from quotalab.traces.access_logs import JSON_NAMES, request_of_record
+from quotalab.traces.access_logs import JSON_NAMES, columns_of, one_line, request_of_record
 from quotalab.traces.parsed import FIRST_NS, LAST_NS, NO_BYTES, Parsed
 
 __all__ = ["ColumnMap", "CsvReader", "JsonReader", "har_records"]
@@ -298,7 +298,7 @@ class JsonReader:
     def __call__(self, block: bytes) -> Parsed:
         records = _json_lines(block)
         if self._columns != ColumnMap({}):
-            records = [one if isinstance(one, str) else self._renamed(one) for one in records]
+            records = [self._renamed(one) if isinstance(one, Mapping) else one for one in records]
         return _parsed_records(records, block.count(b"\n"))
 
     def _renamed(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -313,47 +313,46 @@ class JsonReader:
         return found
 
 
-def _json_lines(block: bytes) -> list[Mapping[str, Any] | str]:
-    found: list[Mapping[str, Any] | str] = []
+_Read = Mapping[str, Any] | tuple[str, tuple[Any, ...]] | str
+"""A record; or the format and row of a line that is of another one; or why there is nothing."""
+
+
+def _json_lines(block: bytes) -> list[_Read]:
+    found: list[_Read] = []
     for line in block.split(b"\n"):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
+            other = one_line(line)
             printable = line[:512].decode("utf-8", "replace").isprintable()
-            found.append("a broken JSON line" if printable else "binary junk")
+            why = "a broken JSON line" if printable else "binary junk"
+            found.append(why if isinstance(other, str) else other)
             continue
         found.append(record if isinstance(record, dict) else "a JSON line that is no object")
     return found
 
 
-def _parsed_records(records: Sequence[Mapping[str, Any] | str], lines: int) -> Parsed:
-    dropped: Counter[str] = Counter()
+def _parsed_records(records: Sequence[_Read], lines: int) -> Parsed:
+    dropped, other = Counter[str](), Counter[str]()
     rows = []
     for record in records:
         if isinstance(record, str):
             dropped[record] += 1
+            continue
+        if isinstance(record, tuple):
+            other[record[0]] += 1
+            rows.append(record[1])
             continue
         row = request_of_record(record)
         if row is None:
             dropped["a JSON line without a time"] += 1
         else:
             rows.append(row)
-    at, source, method, path, status, size, agent = (
-        [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(7)]
-    )
-    return Parsed(
-        np.array(at, dtype=np.int64),
-        pa.array(source, pa.binary()),
-        pa.array(method, pa.binary()),
-        pa.array(path, pa.binary()),
-        np.array(status, dtype=np.int16),
-        np.array(size, dtype=np.int64),
-        pa.array(agent, pa.binary()),
-        dropped=dropped,
-        lines=lines,
-    )
+    parsed = columns_of(rows, dropped)
+    parsed.lines, parsed.other = lines, other
+    return parsed
 
 
 def har_records(path: Path, content: bytes) -> Parsed:

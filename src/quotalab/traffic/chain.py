@@ -119,9 +119,15 @@ def _sessions(
     length: Ints,
 ) -> Arrivals:
     gaps = len(chain.within_s)
-    # States: the gap class before; the start; and the short classes again, within a run.
+    # States: after each class of pause; the start; after each short class in a run; after so many short gaps
+    # without one, by the last pause.
+    short, start_state = chain.short, gaps - chain.short
     following = np.array(
-        [[*one.following, one.first, *one.in_run] for each in chain.classes for one in each.moods]
+        [
+            [*one.following, one.first, *one.in_run, *one.after_short]
+            for each in chain.classes
+            for one in each.moods
+        ]
     ).cumsum(axis=2)
     within = _table(chain.within_s)
     operations = np.array([*chain.operations.following, chain.operations.first]).cumsum(axis=1)
@@ -130,16 +136,21 @@ def _sessions(
     first = np.cumsum(length) - length
     at, asked = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
     now = np.zeros(len(person), dtype=np.int64)
-    state = np.full(len(person), gaps)
+    state = np.full(len(person), start_state)
     run = np.zeros(len(person), dtype=np.int64)
+    pause = np.zeros(len(person), dtype=np.int64)  # 0: none yet; else its class, from 1
     doing = np.full(len(person), len(chain.operations.names))
     active = np.searchsorted(-length, -np.arange(1, int(length.max(initial=0)) + 1), "right")
     for rank, n in enumerate(active.tolist()):
         who, which = person[:n], session[:n]
         if rank:
             gap = _chosen(following[mood[:n], state[:n]], draws["gap"].uniform(who, number, which, rank))
-            run[:n] = np.where(gap < chain.short, run[:n] + 1, 0)
-            state[:n] = np.where((gap < chain.short) & (run[:n] >= chain.run), gaps + 1 + gap, gap)
+            brief = gap < short
+            run[:n] = np.where(brief, run[:n] + 1, 0)
+            pause[:n] = np.where(brief, pause[:n], gap - short + 1)
+            remembered = short + pause[:n] * (chain.run - 1) + run[:n] - 1
+            after_short = start_state + 1 + np.where(run[:n] >= chain.run, gap, remembered)
+            state[:n] = np.where(brief, after_short, gap - short)
             place = draws["within"].uniform(who, number, which, rank) * (within.shape[1] - 1)
             low = place.astype(np.int64)
             values = within[gap, low]

@@ -34,8 +34,9 @@ _EDGES_S = (0, 1, 2, 3, 5, 8, 14, 31, 61, 181, 601, 1801)
 _CLASSES = 3
 _LARGE = 0.007
 """A source that makes more of all requests than this is a class of its own."""
-_SHORT_S, _RUN = 2.0, 6
-"""So many gaps below so many seconds in a row are a run: what follows is counted by itself."""
+_SHORT_S, _RUN = 2.0, 8
+"""So many gaps below so many seconds in a row are a run: what follows is counted by itself. Up to that it is
+counted by how many there were, and by the pause before them: who waits keeps to a pace."""
 _DIFFERENT = 1.5
 """How much more people's means must vary than chance makes them, for people to be of classes by tempo."""
 _MOODS, _ENOUGH_SESSIONS = 3, 9
@@ -137,25 +138,15 @@ def chain_document(
                     {
                         "share": int((mood == one).sum()),
                         "length": _discrete(sessions.length[mood == one]),
-                        "first": _rounded(following[one, kinds]),
-                        "next": [_rounded(row) for row in following[one, :kinds]],
-                        **(
-                            {"next_in_run": [_rounded(row) for row in following[one, kinds + 1 :]]}
-                            if short
-                            else {}
-                        ),
+                        **_following(following[one], kinds, short),
                     }
                     for one in range(first_mood[code], first_mood[code + 1])
                 ],
             }
         )
     document = {
-        "schema": 1,
         "kind": "chain",
-        "name": name,
-        "title": f"Fitted to a trace of {len(trace):,} requests",
-        "description": f"{trace.source_count:,} sources, {len(sessions):,} sessions, in {period_days} d.",
-        "people": people or trace.source_count,
+        **_head(trace, sessions, period_days, name, people),
         "period_days": period_days,
         "gaps": {
             "resolution": f"{trace.resolution_ns}ns",
@@ -192,11 +183,7 @@ def laws_document(
     for _ in range(200):
         shares = shares @ np.array(table["next"])
     return {
-        "schema": 1,
-        "name": name,
-        "title": f"Fitted to a trace of {len(trace):,} requests",
-        "description": f"{trace.source_count:,} sources, {len(sessions):,} sessions, in {days} d.",
-        "people": people or trace.source_count,
+        **_head(trace, sessions, days, name, people),
         "arrivals": {"by_hour": np.bincount(_hour_of_period(sessions.start_ns, 1), minlength=24).tolist()},
         "sessions": {"per_person": np.bincount(per_day)[1:].tolist()},
         "operations": {
@@ -204,6 +191,17 @@ def laws_document(
             "think_s": _law_table(laws[0]) if laws else {"law": "constant", "value": 0},
         },
         "mix": {one: round(float(share), 6) for one, share in zip(table["names"], shares, strict=True)},
+    }
+
+
+def _head(trace: Trace, sessions: Sessions, days: int, name: str, people: int | None) -> dict[str, Any]:
+    """What a fitted profile says of itself."""
+    return {
+        "schema": 1,
+        "name": name,
+        "title": f"Fitted to a trace of {len(trace):,} requests",
+        "description": f"{trace.source_count:,} sources, {len(sessions):,} sessions, in {days} d.",
+        "people": people or trace.source_count,
     }
 
 
@@ -309,14 +307,18 @@ def _moods(sessions: Sessions, gaps: Gaps, classes: Ints, many: int) -> tuple[In
 
 
 def _transitions(gaps: Gaps, gap_class: Ints, mood: Ints, many: int, kinds: int, short: int) -> Floats:
-    """Shares of gap classes (moods, states, kinds): after each, at the start, after short ones in runs."""
-    states = kinds + 1 + short
+    """Shares of gap classes (moods, states, kinds): after each pause; at the start; after each short gap in a
+    run; after so many of them, by the last pause."""
+    start = kinds - short
+    states = start + 1 + short + ((_RUN - 1) * (start + 1) if short else 0)
     before = np.empty_like(gap_class)
     if len(before):
-        run = _runs(gap_class < short, gaps.begins)
-        state = np.where((gap_class < short) & (run >= _RUN), kinds + 1 + gap_class, gap_class)
-        before[1:] = state[:-1]
-    before[gaps.begins] = kinds
+        brief = gap_class < short
+        run = _runs(brief, gaps.begins)
+        remembered = short + _last_pauses(gap_class - short + 1, brief, gaps.begins) * (_RUN - 1) + run - 1
+        after_short = start + 1 + np.where(run >= _RUN, gap_class, remembered)
+        before[1:] = np.where(brief, after_short, gap_class - short)[:-1]
+    before[gaps.begins] = start
     flat = (mood[gaps.session] * states + before) * kinds + gap_class
     counts = np.bincount(flat, minlength=many * states * kinds).reshape(many, states, kinds)
     everybody = counts.sum(axis=0) + 0.01
@@ -331,6 +333,27 @@ def _runs(short: npt.NDArray[np.bool_], begins: npt.NDArray[np.bool_]) -> Ints:
     place = np.arange(len(short))
     since = np.maximum.accumulate(np.where(~short, place + 1, np.where(begins, place, 0)))
     found: Ints = np.where(short, place - since + 1, 0)
+    return found
+
+
+def _last_pauses(pause: Ints, short: npt.NDArray[np.bool_], begins: npt.NDArray[np.bool_]) -> Ints:
+    """Up to each gap the last of its session that was not short; 0: there was none."""
+    place = np.arange(len(short))
+    last = np.maximum.accumulate(np.where(short, -1, place))
+    first = np.maximum.accumulate(np.where(begins, place, 0))
+    found: Ints = np.where(last >= first, pause[last], 0)
+    return found
+
+
+def _following(rows: Floats, kinds: int, short: int) -> dict[str, Any]:
+    """One mood's states, as they stand in a profile."""
+    pauses = kinds - short
+    found: dict[str, Any] = {"first": _rounded(rows[pauses])}
+    if pauses:
+        found["next"] = [_rounded(row) for row in rows[:pauses]]
+    if short:
+        found["next_in_run"] = [_rounded(row) for row in rows[pauses + 1 : pauses + 1 + short]]
+        found["next_after_short"] = [_rounded(row) for row in rows[pauses + 1 + short :]]
     return found
 
 
