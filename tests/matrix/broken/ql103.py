@@ -34,6 +34,9 @@ class ByTheHour:
     def settle(self, accounts):
         pass
 
+    def heed(self, who, headers):
+        pass
+
     def close(self, who, duration_ns):
         pass
 
