@@ -64,6 +64,7 @@ def test_what_is_not_as_declared_is_told():
         "QL101: broke",
         "QL101 does not fire on its own broken integration: PASS",
         "QL101, seed 1: QL103 fires as well (REVIEW): why",
+        "QL101 declares that QL102 follows, and it does not (no such rule)",
     ]
     assert table([bad], []).splitlines()[1].split() == ["QL101", "o", "!"]
 
