@@ -174,7 +174,7 @@ class Plain:
             for at_ns, leaving in itertools.groupby(inside, key=lambda one: one[0]):
                 left -= sum(amount for _, amount in leaving)
                 if left + need <= number:
-                    return at_ns + limit.period_ns - now_ns
+                    return int(at_ns) + limit.period_ns - now_ns
         return self._window(limit, key, now_ns)[1] - now_ns
 
     def _balance_wait_ns(

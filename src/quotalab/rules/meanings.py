@@ -14,6 +14,7 @@ import pandas as pd
 from quotalab.frames import Frames
 
 __all__ = [
+    "INFERRED",
     "PERMANENT",
     "RETRYABLE",
     "early_after_failures",
@@ -45,6 +46,8 @@ _PERMANENT_ERRORS = (
 _LINK_NS = 600 * 1_000_000_000
 _REPEAT_NS = 60 * 1_000_000_000
 _LINKS = ("operation", "idempotency key", "person, target and time")
+INFERRED = ("person, target and time", "person, route and time")
+"""Links that are guesses, where neither operation nor idempotency key is known."""
 
 
 def early_calls(frames: Frames) -> pd.DataFrame:
