@@ -436,8 +436,9 @@ def retry_storm(frames: Frames, *, warn: float, fail: float, least: float) -> Ju
     when more than a tenth of its calls are retries.
 
     ## Source
-    Google, "Site Reliability Engineering", chapter 22 (retry amplification, per-client retry budget);
-    Brooker, "Timeouts, retries, and backoff with jitter", Amazon Builders' Library.
+    Google, "Site Reliability Engineering", chapter 22 (retries that amplify an overload) and chapter 21
+    (retry budgets a request and a client); Brooker, "Timeouts, retries, and backoff with jitter", Amazon
+    Builders' Library. The thresholds are our choice.
     """
     links = frames.once(retries)
     if not len(links):

@@ -46,8 +46,10 @@ def polling(frames: Frames, *, repeats: int, every_s: float, regular: float) -> 
     less often while nothing changes, and with jitter.
 
     ## Source
-    Google Workspace, Calendar API, "Manage quotas": use push notifications instead of polling, and vary the
-    times of what is asked regularly. RFC 9110, section 13.1.2 (If-None-Match).
+    GitHub, "Best practices for using the REST API", section "Avoid polling" (subscribe to webhook events
+    instead); Google, "The Google Calendar API has changed how we manage API usage", Google Developers Blog,
+    2021 (push notifications instead of polling, randomized times). RFC 9110, section 13.1.2 (If-None-Match).
+    The thresholds are our choice.
     """
     reads = frames.once(_reads)
     if not len(reads.row):
@@ -165,7 +167,7 @@ def repeated_reads(frames: Frames, *, within_s: float, repeated: float) -> Judge
     keep it for some seconds.
 
     ## Source
-    GitHub, "Best practices for using the REST API", and Shopify, "API limits": cache what is used often.
+    Shopify, "Shopify API limits", asks for techniques of caching results (shopify.dev/docs/api/usage/limits).
     The thresholds are our choice.
     """
     reads = frames.once(_reads)
@@ -220,8 +222,8 @@ def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgeme
     change.
 
     ## Source
-    Strava, "Our Developer Program": apps are reviewed for operating within the limits that they need. The
-    profile's `[approval.rules.QL604]`; by default our choice.
+    Strava, "Our Developer Program" (communityhub.strava.com): among what a review looks at is operating
+    within the necessary rate limits. The profile's `[approval.rules.QL604]`; by default our choice.
     """
     calls, operations = frames.api_calls, frames.operations
     if not len(operations):
@@ -285,9 +287,9 @@ def limit_filled_by_few(frames: Frames, *, near: float, calls_each: float) -> Ju
     Find which calls each person's come from (QL601, QL603, QL606, QL607), before asking for a higher limit.
 
     ## Source
-    Strava, "Rate Limits" and "Our Developer Program": limits are raised as an app grows, after a review of
-    whether it operates within what it needs. The numbers are our choice; `[approval.rules.QL605]` has the
-    provider's.
+    Strava, "Rate Limits" (communityhub.strava.com): limits are raised only for apps that approach them, and
+    with fewer than 100 users the cause is most likely inefficient use. The default numbers are our choice;
+    `[approval.rules.QL605]` has the provider's.
     """
     findings, worst, judged = [], 0.0, False
     calls = frames.calls
@@ -338,8 +340,8 @@ def no_bulk(frames: Frames, *, least: int, within_s: float) -> Judgement:
     is one.
 
     ## Source
-    Google Workspace, Calendar API, "Use sync tokens and batches"; GitHub, "Best practices for using the REST
-    API". The number is our choice.
+    Google, "The Google Calendar API has changed how we manage API usage", Google Developers Blog, 2021
+    (incremental synchronization, larger pages). The number is our choice.
     """
     routes = frames.provider.routes
     lists = {route.collection: route for route in routes if route.answer == "list"}

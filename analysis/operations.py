@@ -239,8 +239,8 @@ def lost_operations(frames: Frames, *, lost: float) -> Judgement:
     Put what may be done later into a queue that outlives the refusal; tell the person that it waits there.
 
     ## Source
-    Brooker, "Timeouts, retries, and backoff with jitter", Amazon Builders' Library, 2019: what is given up
-    has to be carried on by somebody. The share tolerated is our choice.
+    Our choice, no provider's requirement: a call that is given up on is somebody's work that is not done. RFC
+    9110, section 10.2.3 (Retry-After), has when it could have been taken up.
     """
     ends = frames.once(_ends)
     operations, calls = frames.operations, frames.calls
@@ -360,8 +360,7 @@ def starved_background(frames: Frames, *, interactive_s: float, lost_share: floa
     Give background work a floor: a share of the allowance that is its own once it has waited long enough.
 
     ## Source
-    Our choice of thresholds; on starvation under strict priorities: Beyer et al., "Site Reliability
-    Engineering", chapter 21, "Handling Overload".
+    Our choice, no provider's requirement.
     """
     split = _split(frames, interactive_s)
     if isinstance(split, str):
