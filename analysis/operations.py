@@ -286,14 +286,15 @@ def starved_interactive(
     Operations whose deadline is at most `interactive_s` after the planned moment have somebody who waits;
     those with a longer one are background. Where more than `lost_share` of the first were not answered in
     time, the calls that the API admitted while they waited are looked at: WARN when `background_share` of
-    them or more were background's. The calls' operations must be known.
+    them or more were background's. The calls' operations must be known. Whoever is declined at once has not
+    waited, and is QL501's to find.
 
     ## Why it matters
     Background work has hours, a person has seconds, and both spend the same allowance.
 
     ## Example
-    At 10:00 an export of everything takes the 100 calls of the hour; everybody who looks at a page until
-    11:00 is declined.
+    At 10:00 an export of everything begins to take the 100 calls of the hour; everybody who looks at a page
+    while it runs waits in the queue behind it for 30 s, and is declined.
 
     ## What to do instead
     Keep part of the allowance for those who wait, spread background calls over their time, and let them

@@ -46,6 +46,15 @@ CASES = [
         },
     },
     {
+        "RULE": "QL505",
+        "TOLD": "It keeps all it has for exports, and lets whoever waits wait in vain.",
+        "build": "background_first",
+        "RUN": {"users": 60, "for": "3h"},
+        "FOLLOWS": {
+            "QL501",  # whoever waits is declined
+        },
+    },
+    {
         "RULE": "QL506",
         "TOLD": "It never gets round to what nobody waits for.",
         "build": "background_never",
@@ -86,6 +95,16 @@ class ShowingErrors(Calendar):
         return Fetched(super().event(person, event, patience).data["no such field"])
 
 
+class BackgroundFirst(Calendar):
+    """A page is shown when there is nothing left to export: never."""
+
+    def _send(self, person, request, *, interactive, deadline_ns):
+        if interactive:
+            self._clock.sleep_ns(max(deadline_ns - self._clock.now_ns() - 10**9, 0))
+            raise Declined("the exports come first")
+        return super()._send(person, request, interactive=interactive, deadline_ns=deadline_ns)
+
+
 class BackgroundNever(Calendar):
     """An export is put off for ever."""
 
@@ -108,6 +127,10 @@ def queueing(access):
 
 def showing_errors(access):
     return reference(access, ShowingErrors)
+
+
+def background_first(access):
+    return reference(access, BackgroundFirst)
 
 
 def background_never(access):

@@ -17,6 +17,15 @@ CASES = [
         "POLICY": {"budget": {"calls": 1000}},
     },
     {
+        "RULE": "QL602",
+        "TOLD": "It keeps no ETag, at a provider that sends one.",
+        "RUN": {
+            "users": 60,
+            "for": "3h",
+            "settings": ("dialect.headers=[{name='ETag', value='\"a1\"'}]",),
+        },
+    },
+    {
         "RULE": "QL603",
         "TOLD": "Two parts of its page fetch the same list, one after the other.",
         "build": "reading_twice",
