@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -868,13 +870,13 @@ def _all_early(frames: Frames) -> pd.DataFrame:
 
 def _was(frames: Frames, row: int) -> str:
     """What became of a call, in a clause."""
-    call = frames.calls.iloc[row]
-    if isinstance(call["limit"], str) and call["status"]:
-        return f"was refused by '{call['limit']}'"
-    if not call["status"]:
+    call: list[Any] = [frames.calls.at[row, name] for name in ("limit", "status", "error")]
+    limit, status, error = call
+    if isinstance(limit, str) and status:
+        return f"was refused by '{limit}'"
+    if not status:
         return "got no answer"
-    error = f" ({call['error']})" if isinstance(call["error"], str) else ""
-    return f"was answered {call['status']}{error}"
+    return f"was answered {status}" + (f" ({error})" if isinstance(error, str) else "")
 
 
 def _link(linked_by: str) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from quotalab.frames import Frames, limit_uses
 from quotalab.frames.headers import header_names
 from quotalab.rules import MOST_FINDINGS, Finding, Judgement, rule
+from quotalab.rules.meanings import operation_places
 from quotalab.rules.times import clock_time, count, duration, share
 from quotalab.rules.words import asked_for
 
@@ -233,18 +234,17 @@ def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgeme
         return Judgement("NA", threshold=float(most), note="it is not known which calls were an operation's")
     further = frames.once(_further_pages)
     made = admitted[~further[admitted.index.to_numpy()]]
-    codes = made["operation"].cat.codes.to_numpy().astype(np.int64)
-    number = np.bincount(codes, minlength=len(made["operation"].cat.categories))
-    pairs = np.unique(np.stack([codes, made["target"].cat.codes.to_numpy()]), axis=1)[0]
-    targets = np.bincount(pairs, minlength=len(number))
-    by_id = pd.DataFrame({"calls": number, "targets": targets}, index=made["operation"].cat.categories)
+    of = frames.once(operation_places)[made.index.to_numpy()]
+    made, of = made[of >= 0], of[of >= 0]
+    number = np.bincount(of, minlength=len(operations))
+    each = len(made["target"].cat.categories) + 1
+    pairs = np.unique(of * each + made["target"].cat.codes.to_numpy())
+    targets = np.bincount((pairs + 1) // each, minlength=len(operations))
     done = operations[operations["outcome"] == "done"]
     if not len(done):
         return Judgement("NA", threshold=float(most), note="no operation was done")
-    known = by_id.reindex(done["operation"].astype(object)).fillna(0)
-    table = done[["name", "operation"]].assign(
-        calls=known["calls"].to_numpy(), targets=known["targets"].to_numpy()
-    )
+    place = done.index.to_numpy()
+    table = done[["name", "operation"]].assign(calls=number[place], targets=targets[place])
     worst, findings = 0.0, []
     for name, mine in table.groupby("name", observed=True):
         mean = float(mine["calls"].mean())

@@ -19,6 +19,7 @@ __all__ = [
     "RETRYABLE",
     "early_after_failures",
     "early_calls",
+    "operation_places",
     "promises_ns",
     "repeats",
     "retries",
@@ -83,6 +84,17 @@ def early_after_failures(frames: Frames) -> pd.DataFrame:
     client = calls["client_id"].cat.codes.to_numpy().astype(np.int64) + 1
     told = calls["limit"].isna().to_numpy() & (frames.once(promises_ns) > 0)
     return _first_of_each([_early(frames, client, told, of_others=False)])
+
+
+def operation_places(frames: Frames) -> Ints:
+    """For each call the position of its operation in `frames.operations`; -1: it has none, or none that is
+    there. Use with ``frames.once``."""
+    ids = pd.Index(frames.operations["operation"].astype(object))
+    operation = frames.calls["operation"].cat
+    found: Ints = np.append(ids.get_indexer(operation.categories), -1)[operation.codes.to_numpy()].astype(
+        np.int64
+    )
+    return found
 
 
 def promises_ns(frames: Frames) -> Ints:
