@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from broken_cases import Case, all_cases
-from matrix_page import good_cases, table
+from matrix_page import BREAKS_NONE, good_cases, table
 from playing import Played, play, play_all
 
 from quotalab.rules import load_rules
@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "confusion-matrix.md"
 
 def test_every_rule_has_a_broken_integration():
     """A rule that nothing makes fire proves nothing; and no case is of a rule that there is not."""
-    assert {case.rule for case in CASES} <= {one.id for one in RULES}
+    assert {case.rule for case in CASES} == {one.id for one in RULES} - set(BREAKS_NONE)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}-{case.file.stem}")
