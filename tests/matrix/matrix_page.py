@@ -80,7 +80,8 @@ def page(broken: Sequence[Played], good: Sequence[Played], seeds: int) -> str:
         *(f"No integration breaks {id}: {why}" for id, why in BREAKS_NONE.items()),
         "",
         f"The good integration, with {seeds} seed{'' if seeds == 1 else 's'} on each of "
-        f"{len(providers)} bundled providers ({', '.join(providers)}), makes no rule fire.",
+        f"{len(providers)} bundled providers ({', '.join(providers)}), makes no rule fire; "
+        f"the runs have {min(one.calls for one in good)} to {max(one.calls for one in good)} calls.",
         "",
     ]
     return "\n".join(lines)

@@ -101,4 +101,4 @@ def test_the_good_integration_makes_no_rule_fire(case):
     """On every bundled provider, with ten seeds."""
     played = list(play_all([(case, seed) for seed in range(1, SEEDS + 1)], JOBS))
     assert [line for one in played for line in one.wrong] == []
-    assert min(one.calls for one in played) > 50
+    assert min(one.calls for one in played) >= 40
