@@ -31,14 +31,15 @@ _LAST_S = LAST_NS / 1_000_000_000
 
 
 class Hold:
-    """A reason for time to stand still, since real instant ``since_s``."""
+    """A reason for time to stand still, since real instant ``since_s``; ``patient``: for however long."""
 
-    __slots__ = ("reason", "since_s", "where", "yields")
+    __slots__ = ("patient", "reason", "since_s", "where", "yields")
 
     def __init__(self, reason: str, where: str, *, yields: bool) -> None:
         self.reason = reason
         self.where = where
         self.yields = yields
+        self.patient = False
         self.since_s: float = monotonic_s()
 
     def __repr__(self) -> str:

@@ -119,7 +119,7 @@ class Watchdog:
             return
         self._forget()
         for hold in holds:
-            if now_s - hold.since_s > self._hold_limit_s:
+            if now_s - hold.since_s > self._hold_limit_s and not hold.patient:
                 self._held_too_long(hold)
 
     def _held_too_long(self, hold: Hold) -> None:
