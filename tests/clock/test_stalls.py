@@ -211,6 +211,19 @@ def test_a_hold_that_lasts_is_named(tmp_path, run, code, reason):
     assert f" in stuck, which waits for {reason};" in message
 
 
+def test_a_patient_hold_may_last(tmp_path, run):
+    """Where a person is waited for nothing fails; it is the next hold that does, though it is younger."""
+    code = """
+        def stuck():
+            virtual.hold("a person", patient=True)
+            virtual.hold("a server")  # here
+            gevent.sleep(1)
+    """
+    _, message = told(tmp_path, run, code, "hold_limit_s=0.3", "gevent.spawn(stuck).join()")
+    assert message.startswith("virtual time has been held for 0.3 real seconds by FILE:LINE in stuck")
+    assert "which waits for a server;" in message
+
+
 def test_waiting_for_the_outer_world_is_no_stall(run):
     """A main greenlet that waits for input for longer than a stall may last is left alone."""
     done = run("""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -131,7 +132,7 @@ def test_under_the_web_page_time_stands_still_until_a_test_is_started(tmp_path):
                 try:
                     return opener.open(page + path, data, timeout=10).read()
                 except urllib.error.URLError:  # it does not listen yet
-                    continue
+                    select.select([], [], [], 0.05)
             raise AssertionError((tmp_path / "said").read_text())
 
         try:
@@ -139,11 +140,14 @@ def test_under_the_web_page_time_stands_still_until_a_test_is_started(tmp_path):
                 got("/stats/requests")
             got("/swarm", {"user_count": "3", "spawn_rate": "3", "run_time": "10h"})
             while (stats := json.loads(got("/stats/requests")))["state"] != "stopped":
-                pass
+                select.select([], [], [], 0.05)
             assert stats["stats"][0]["num_requests"] == 30
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(20)
+            try:
+                process.wait(20)
+            finally:
+                process.kill()
     assert process.returncode == 0
     text = (tmp_path / "said").read_text(encoding="utf-8")
     assert "[2026-01-05 00:00:00,000]" in next(line for line in text.splitlines() if "Ramping" in line)

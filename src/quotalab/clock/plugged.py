@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["loop", "plugged"]
 
 _VARIABLE = "GEVENT_LOOP"
+_PAGE_REMEMBERS_S = 5.0  # more than Locust's DEFAULT_CACHE_TIME
 
 
 class Plugged:
@@ -141,6 +142,8 @@ def _fit_locust(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
 
 def _stand_still(environment: Any, virtual: VirtualTime) -> None:
     """Hold time while no test is running: somebody at the web page has real time."""
+    import gevent
+
     reason = "somebody to start a test on the web page"
     holds = [virtual.hold(reason, patient=True)]
 
@@ -148,9 +151,13 @@ def _stand_still(environment: Any, virtual: VirtualTime) -> None:
         while holds:
             virtual.release(holds.pop())
 
-    def hold(**_: Any) -> None:
-        if not holds and not quitting:
+    def hold() -> None:
+        if not holds and not quitting and environment.runner.state in ("ready", "stopped"):
             holds.append(virtual.hold(reason, patient=True))
+
+    def hold_soon(**_: Any) -> None:
+        # The page repeats what it said so long ago; it must come to say that the test has stopped.
+        gevent.spawn_later(_PAGE_REMEMBERS_S, hold)
 
     def quit_(**_: Any) -> None:  # Locust sleeps here and there on its way out
         quitting.append(True)
@@ -160,4 +167,4 @@ def _stand_still(environment: Any, virtual: VirtualTime) -> None:
     environment.events.test_start.add_listener(let_go)
     environment.events.quitting.add_listener(quit_)
     if environment.parsed_options.autoquit == -1:  # else it sleeps before it quits
-        environment.events.test_stop.add_listener(hold)
+        environment.events.test_stop.add_listener(hold_soon)
