@@ -65,8 +65,8 @@ class Matrix:
 def read_matrix(workspace: Workspace) -> Matrix:
     """The night of a workspace. Raises `InputError` that names the key for what is not there.
 
-    Without the table: the scenario that ``quotalab run`` takes with ten seeds of a day each. Fewer than five can never
-    show that a figure got worse; ten can where up to fifty of them changed.
+    Without the table: the scenario that ``quotalab run`` takes, with ten seeds of a day each. Fewer than five
+    can never show that a figure got worse; ten can where up to fifty of them changed.
     """
     top = Table(workspace.settings, str(workspace.root / "pyproject.toml"), "tool.quotalab")
     table = top.table("nightly", {})
