@@ -224,10 +224,12 @@ def main() -> None:
         rate=True,
     )
     compared("the same, to bare httpx", calls["sandbox"], calls["bare"], "at least 0.3", rate=True)
-    # All that a sleep costs, gevent's own part too, so the clock's is less; reads of it are in neither.
-    sleep = statistics.median(sides["sleep", "1", "virtual"])
-    share = measured("people", "fired", "1000", "25") * sleep / calls["sandbox"][0]
-    print(f"{'timers, of the CPU of such a call':>52}  {share:7.1%}   target: at most 5 %")
+    # A sleep in virtual time against the stock one, for each timer that fired; reads of the clock come on top.
+    more_us = statistics.median(sides["sleep", "1", "virtual"]) - statistics.median(
+        sides["sleep", "1", "stock"]
+    )
+    share = measured("people", "fired", "1000", "25") * more_us / calls["sandbox"][0]
+    print(f"{'what virtual timers add to such a call':>52}  {share:7.1%}   target: at most 5 %")
     print(f"{'10,000 people':>52}  {measured('people', 'memory', '10000', '2'):7.1f} KiB a person")
 
 
