@@ -189,6 +189,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     sandbox.add_argument("--quiet", action="store_true", help="no line for each call")
 
+    _audit_parser(commands)
+
     nightly = commands.add_parser(
         "nightly",
         help="the matrix of runs, against its baselines",
@@ -232,6 +234,36 @@ def _parser() -> argparse.ArgumentParser:
 
     _trace_parser(commands)
     return parser
+
+
+def _audit_parser(commands: Any) -> None:
+    audit = commands.add_parser(
+        "audit",
+        help="judge recorded traffic",
+        description="Judge recorded calls to a provider: a HAR file, an access log, CSV or JSON lines, plain, "
+        "gzip or zstd. Rules that need a run say NA. The run folder that it leaves can be reported again.",
+    )
+    audit.set_defaults(function=_audit)
+    audit.add_argument("file", type=Path, metavar="FILE", help="the recorded traffic")
+    audit.add_argument("--provider", required=True, metavar="P", help="provider profile, NAME, NAME/VARIANT or a file")
+    audit.add_argument("--format", choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
+                       help="default: found from the first lines")  # fmt: skip
+    audit.add_argument("--log-format", metavar="TEXT", help="of an access log: as nginx's log_format has it")
+    audit.add_argument("--columns", metavar="MAP",
+                       help="of CSV and JSON lines: time=t,path=url,status=code,person=user_id,retry_after=wait,...")  # fmt: skip
+    audit.add_argument("--headers", metavar="MAP",
+                       help="of HAR: request headers that tell person, app, tenant, ..., as person=x-user-id")  # fmt: skip
+    audit.add_argument("--person", metavar="NAME", help="the column or header that tells whose a call is")
+    audit.add_argument("--app", default="app", metavar="NAME", help="what to call the app (default: app)")
+    audit.add_argument("--host", action="append", default=[], metavar="HOST",
+                       help="only calls to it: the provider's; repeatable")  # fmt: skip
+    audit.add_argument("--unit", default="s", help="what numbers as times count: s, ms, us, ns (default: s)")
+    audit.add_argument("--origin", metavar="T", help="the moment at which such times are 0 (default: 1970)")
+    audit.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
+                       help="a key of the provider profile, as limits.hourly.limit=50; repeatable")  # fmt: skip
+    audit.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/TIME-FILE-P)")
+    audit.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
+    audit.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
 
 
 def _count(text: str) -> int:
@@ -449,6 +481,49 @@ def _report(options: argparse.Namespace) -> int:
         print(f"\n{options.run}")
         if only is not None:
             print("Only some rules were asked, so nothing in the run folder was changed.")
+    return verdict.exit_code(strict=options.strict)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from quotalab.clock import RealClock
+    from quotalab.ledger.recording import default_folder
+    from quotalab.report import document, summary
+    from quotalab.report.auditing import AuditOptions, audit
+    from quotalab.run.options import parse_start_ns
+    from quotalab.traces import LogFormat
+    from quotalab.traces.recorded import RecordingMap
+
+    columns, headers = options.columns, options.headers
+    if options.person is not None:
+        told = f"person={options.person}"
+        is_har = options.format == "har" or options.file.name.lower().endswith((".har", ".har.gz"))
+        headers = f"{told},{headers or ''}" if is_har else headers
+        columns = columns if is_har else f"{told},{columns or ''}"
+    mapped = RecordingMap.parse(
+        columns,
+        headers,
+        unit=options.unit,
+        origin_ns=parse_start_ns(options.origin, "--origin") if options.origin else 0,
+        hosts=options.host,
+    )
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    stem = options.file.name.partition(".")[0] or "recording"
+    folder = options.out or default_folder(RealClock().now_ns(), stem, Path(options.provider).stem, None)
+    asked = AuditOptions(
+        file=options.file,
+        provider=options.provider,
+        out=folder,
+        mapped=mapped,
+        app=options.app,
+        format=options.format,
+        log_format=LogFormat.parse(options.log_format) if options.log_format is not None else None,
+        settings=tuple(options.settings),
+        command=("quotalab", *options.given),
+    )
+    verdict = audit(asked, workspace)
+    print(document(verdict) if options.json else summary(verdict, colour=_wants_colour()))
+    if not options.json:
+        print(f"\n{folder}")
     return verdict.exit_code(strict=options.strict)
 
 
