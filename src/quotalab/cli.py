@@ -190,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--quiet", action="store_true", help="no line for each call")
 
     _audit_parser(commands)
+    _evidence_parser(commands)
 
     nightly = commands.add_parser(
         "nightly",
@@ -264,6 +265,21 @@ def _audit_parser(commands: Any) -> None:
     audit.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/TIME-FILE-P)")
     audit.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
     audit.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
+
+
+def _evidence_parser(commands: Any) -> None:
+    evidence = commands.add_parser(
+        "evidence",
+        help="what a provider's review asks, from a run",
+        description="Write a ZIP file with what a run can show to a provider's review, or check one.",
+    )
+    evidence.set_defaults(function=_evidence)
+    evidence.add_argument("run", nargs="?", type=Path, metavar="RUN", help="the run folder")
+    evidence.add_argument("--for", dest="review", metavar="NAME", help="the review: strava, google, hubspot, zoom, xero, or a file")
+    evidence.add_argument("--out", type=Path, metavar="FILE", help="default: RUN's name with -evidence.zip")
+    evidence.add_argument("--sign", type=Path, metavar="KEY", help="sign with an Ed25519 private key, PEM")
+    evidence.add_argument("--verify", type=Path, metavar="FILE", help="check an evidence file instead")
+    evidence.add_argument("--key", type=Path, metavar="KEY", help="of --verify: the public key that must have signed")
 
 
 def _count(text: str) -> int:
@@ -525,6 +541,33 @@ def _audit(options: argparse.Namespace) -> int:
     if not options.json:
         print(f"\n{folder}")
     return verdict.exit_code(strict=options.strict)
+
+
+def _evidence(options: argparse.Namespace) -> int:
+    from quotalab.report.evidence_seal import Seal, verify
+
+    if options.verify is not None:
+        if options.run is not None:
+            raise InputError("evidence: give a RUN, or --verify FILE, not both")
+        print(verify(options.verify, options.key))
+        return 0
+    if options.run is None:
+        raise InputError("evidence: give a RUN, or --verify FILE")
+    if options.key is not None:
+        raise InputError("--key: is for --verify; --sign KEY signs")
+    from quotalab.profiles.reviews import load_review
+    from quotalab.report.evidence import asked_scopes, gather, write_zip
+    from quotalab.run.consent_view import consent_view
+
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    review = load_review(workspace, options.review) if options.review is not None else None
+    seal = Seal.load(options.sign) if options.sign is not None else None
+    provider, client, scopes = asked_scopes(options.run)
+    consent = consent_view(provider, client, scopes) if scopes else None
+    out = options.out or Path(f"{options.run.resolve().name}-evidence.zip")
+    write_zip(gather(options.run, workspace, review, consent), out, seal=seal)
+    print(out)
+    return 0
 
 
 def _profiles(options: argparse.Namespace) -> int:

@@ -9,11 +9,12 @@ from quotalab.cli import main
 from quotalab.errors import InputError
 from quotalab.frames import load
 from quotalab.frames.limits import limit_uses
-from quotalab.report.auditing import AuditOptions, audit
+from quotalab.frames.recorded import record_run
+from quotalab.report.auditing import AuditOptions, audit, record
 from quotalab.report.judging import judge_run
-from quotalab.rules import load_rules
+from quotalab.rules import judge, load_rules
 from quotalab.rules.witnesses import NEEDS, WORDS
-from quotalab.traces.recorded import RecordingMap
+from quotalab.traces.recorded import RecordingMap, read_recording
 
 START = datetime.datetime(2026, 3, 2, 9, tzinfo=datetime.UTC)
 CANARY = "CANARYq8Xv2nT5wLz0"
@@ -46,8 +47,10 @@ def har(path, calls):
 
 
 def audited(file, workspace, out, columns=None, headers=None, **more):
+    """The verdict, without a report."""
     mapped = RecordingMap.parse(columns, headers)
-    return audit(AuditOptions(file, "temporary-production", out, mapped, **more), workspace)
+    record(AuditOptions(file, "temporary-production", out, mapped, **more), workspace)
+    return judge(load(out), load_rules(workspace.rule_files()))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,9 @@ def overrun(tmp_path_factory, workspace):
     folder = tmp_path_factory.mktemp("audit")
     calls = [(i + 0.5, 200, None, f"p{i % 4}") for i in range(100)]
     calls += [(200.5, 429, 3000, "p0"), (300.5, 429, 2900, "p1"), (3700.5, 200, None, "p2")]
-    verdict = audited(har(folder / "a.har", calls), workspace, folder / "run", headers="person=x-user")
+    mapped = RecordingMap.parse(None, "person=x-user")
+    file = har(folder / "a.har", calls)
+    verdict = audit(AuditOptions(file, "temporary-production", folder / "run", mapped), workspace)
     return folder / "run", verdict
 
 
@@ -164,13 +169,6 @@ def test_agrees_with_a_run_of_our_own(naive, workspace, tmp_path):
     ]  # fmt: skip
     file = tmp_path / "calls.jsonl"
     file.write_text("\n".join(lines) + "\n")
-    profile = tmp_path / "own.json"
-    profile.write_text(json.dumps(frames.provider.document, default=str))
-    import tomllib  # noqa: F401  (the profile below is TOML; a run folder keeps JSON)
-
-    from quotalab.frames.recorded import record_run
-    from quotalab.traces.recorded import read_recording
-
     calls, reading = read_recording(file, RecordingMap.parse("person=person", unit="ns"))
     record_run(
         calls, reading, frames.provider, tmp_path / "run",

@@ -51,7 +51,7 @@ def test_truncated_har_keeps_what_is_whole(tmp_path):
     path.write_text(text[:cut])
     calls, reading = read_recording(path, PLAIN)
     assert len(calls) == 2
-    line = text[:cut].count("\n") + 1
+    line = text[:cut].rstrip().count("\n") + 1
     assert reading.told() == [
         f"line {line}: the HAR file is cut off or broken there (Expecting property name enclosed in double "
         "quotes); the 2 whole entries before it were read"
@@ -150,8 +150,16 @@ def test_gzip_bomb(tmp_path):
     path = tmp_path / "bomb.log.gz"
     with gzip.open(path, "wb") as file:
         for _ in range(120):
-            file.write(b"\n" * (1 << 20))
+            file.write(b"\0" * (1 << 20))
     with pytest.raises(InputError, match="unpacks to more than 400 times its size"):
+        read_recording(path, PLAIN)
+
+
+def test_lines_without_end(tmp_path):
+    """A file of which nothing is a call is given up on, not read to its end."""
+    path = tmp_path / "blank.log"
+    path.write_bytes(b"\n" * 300_000)
+    with pytest.raises(InputError, match="after 200,000 lines it was read no further"):
         read_recording(path, PLAIN)
 
 

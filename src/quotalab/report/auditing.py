@@ -15,7 +15,7 @@ from quotalab.traces.log_formats import LogFormat
 from quotalab.traces.recorded import RecordingMap, read_recording
 from quotalab.workspace import Workspace
 
-__all__ = ["AuditOptions", "audit"]
+__all__ = ["AuditOptions", "audit", "record"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,12 @@ class AuditOptions:
 
 def audit(options: AuditOptions, workspace: Workspace) -> Verdict:
     """Judge recorded traffic; the run folder is `options.out`. Raises `InputError`."""
+    record(options, workspace)
+    return judge_run(options.out, workspace)
+
+
+def record(options: AuditOptions, workspace: Workspace) -> None:
+    """Write recorded traffic as the run folder `options.out`. Raises `InputError`."""
     if not options.app.strip() or len(options.app) > 64:
         raise InputError("--app: must be a name of 1 to 64 characters")
     check_workspace_rules(workspace)
@@ -53,4 +59,3 @@ def audit(options: AuditOptions, workspace: Workspace) -> Verdict:
         command=options.command,
         sha256=file_sha256(options.file),
     )
-    return judge_run(options.out, workspace)

@@ -27,8 +27,8 @@ __all__ = ["FACTS", "Reading", "RecordedCall", "RecordingMap", "read_recording"]
 _UNITS_NS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
 _MOST_HAR = 1 << 29
 _MOST_CALLS = 5_000_000
-_MOST_UNPACKED, _MOST_RATIO = 1 << 26, 400
-"""Bytes; a compressed file that unpacks to more, and to so many times its size, is taken for a bomb."""
+_MOST_IN_VAIN = 200_000
+"""Lines; a file whose first ones are all no calls is read no further."""
 _WORDS = ("time", "method", "path", "status", "source", "bytes", "agent")
 FACTS = (
     "person",
@@ -159,7 +159,7 @@ def read_recording(
     if format is not None and format not in FORMATS:
         raise InputError(f"--format: must be one of {', '.join(FORMATS)}, not {format!r}")
     blocks = Blocks(path)
-    stream = _guarded(blocks, path)
+    stream = iter(blocks)
     first = next(stream, b"")
     if first.startswith(b"PK\x03\x04"):
         raise InputError(f"{path}: is a ZIP archive; unpack it, and name a file of it")
@@ -174,22 +174,13 @@ def read_recording(
         reading.doubts.append(f"{blocks.tear}; what came before was read")
     if not calls:
         told = "".join(f"\n  {one}" for one in reading.told())
+        if reading.lines > _MOST_IN_VAIN and named != "har":
+            told += f"\n  after {_MOST_IN_VAIN:,} lines it was read no further"
         raise InputError(
             f"{path}: no {reading.unit} of it is a call, read as {named}: it must be a HAR file, an access "
             f"log (common, combined, nginx, ALB), CSV with a header, or JSON lines{told}"
         )
     return calls, reading
-
-
-def _guarded(blocks: Blocks, path: Path) -> Iterator[bytes]:
-    packed = max(path.stat().st_size, 1)
-    for block in blocks:
-        if blocks.bytes_read > _MOST_UNPACKED and blocks.bytes_read > _MOST_RATIO * packed:
-            raise InputError(
-                f"{path}: unpacks to more than {_MOST_RATIO} times its size, as a ZIP bomb does; "
-                "unpack it yourself if it is none"
-            )
-        yield block
 
 
 # ---- lines
@@ -207,6 +198,8 @@ def _lines(
     calls: list[RecordedCall] = []
     row = _row_reader(mapped, reading, log_format)
     for line in _numbered(first, rest, blocks, reading):
+        if not calls and reading.lines > _MOST_IN_VAIN:
+            break
         if not line.strip():
             reading.drop("an empty line", reading.lines)
             continue
@@ -409,7 +402,7 @@ def _har(
         if len(content) > _MOST_HAR:
             raise InputError(f"{path}: a HAR file of more than {_MOST_HAR >> 20} MB is not read")
     calls = []
-    for number, entry in enumerate(_entries(path, bytes(content), reading), 1):
+    for number, entry in enumerate(_entries(path, bytes(content).rstrip(), reading), 1):
         reading.lines = number
         found = _entry(entry, mapped, number)
         if isinstance(found, str):
