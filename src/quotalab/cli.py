@@ -246,14 +246,16 @@ def _audit_parser(commands: Any) -> None:
     )
     audit.set_defaults(function=_audit)
     audit.add_argument("file", type=Path, metavar="FILE", help="the recorded traffic")
-    audit.add_argument("--provider", required=True, metavar="P", help="provider profile, NAME, NAME/VARIANT or a file")
+    audit.add_argument(
+        "--provider", required=True, metavar="P", help="provider profile, NAME, NAME/VARIANT or a file"
+    )
     audit.add_argument("--format", choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
                        help="default: found from the first lines")  # fmt: skip
     audit.add_argument("--log-format", metavar="TEXT", help="of an access log: as nginx's log_format has it")
     audit.add_argument("--columns", metavar="MAP",
-                       help="of CSV and JSON lines: time=t,path=url,status=code,person=user_id,retry_after=wait,...")  # fmt: skip
+                       help="of CSV and JSON lines: time=t,path=url,status=code,person=user_id,...")  # fmt: skip
     audit.add_argument("--headers", metavar="MAP",
-                       help="of HAR: request headers that tell person, app, tenant, ..., as person=x-user-id")  # fmt: skip
+                       help="of HAR: request headers that tell whose a call is, as person=x-user-id")  # fmt: skip
     audit.add_argument("--person", metavar="NAME", help="the column or header that tells whose a call is")
     audit.add_argument("--app", default="app", metavar="NAME", help="what to call the app (default: app)")
     audit.add_argument("--host", action="append", default=[], metavar="HOST",
@@ -275,11 +277,18 @@ def _evidence_parser(commands: Any) -> None:
     )
     evidence.set_defaults(function=_evidence)
     evidence.add_argument("run", nargs="?", type=Path, metavar="RUN", help="the run folder")
-    evidence.add_argument("--for", dest="review", metavar="NAME", help="the review: strava, google, hubspot, zoom, xero, or a file")
+    evidence.add_argument(
+        "--for",
+        dest="review",
+        metavar="NAME",
+        help="the review: strava, google, hubspot, zoom, xero, or a file",
+    )
     evidence.add_argument("--out", type=Path, metavar="FILE", help="default: RUN's name with -evidence.zip")
     evidence.add_argument("--sign", type=Path, metavar="KEY", help="sign with an Ed25519 private key, PEM")
     evidence.add_argument("--verify", type=Path, metavar="FILE", help="check an evidence file instead")
-    evidence.add_argument("--key", type=Path, metavar="KEY", help="of --verify: the public key that must have signed")
+    evidence.add_argument(
+        "--key", type=Path, metavar="KEY", help="of --verify: the public key that must have signed"
+    )
 
 
 def _count(text: str) -> int:

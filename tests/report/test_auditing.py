@@ -144,9 +144,7 @@ def test_per_person_limits_by_a_column(tmp_path, workspace):
     rows = "".join(f"{i},/v1/events,200,{'ann' if i % 3 else 'bob'}\n" for i in range(30))
     (tmp_path / "a.csv").write_text("time,path,status,who\n" + rows)
     settings = ('limits.hourly.key=["person"]',)
-    verdict = audited(
-        tmp_path / "a.csv", workspace, tmp_path / "a", columns="person=who", settings=settings
-    )
+    verdict = audited(tmp_path / "a.csv", workspace, tmp_path / "a", columns="person=who", settings=settings)
     (use,) = verdict.limits
     assert (use.keys, use.peak_asked, use.worst_key) == (2, 20, "person-2")
     verdict = audited(tmp_path / "a.csv", workspace, tmp_path / "b", settings=settings)

@@ -74,7 +74,9 @@ COMMON = '10.0.0.{} - - [02/Mar/2026:09:00:{:02d} +0000] "GET /v1/events?n={} HT
 def test_access_log_with_broken_lines(tmp_path):
     """What is no call is counted by reason, with the line of the first; the rest is kept."""
     path = tmp_path / "access.log"
-    path.write_text(COMMON.format(1, 1, 5, 200) + "what is this\n\n" + COMMON.format(2, 2, 6, 429) + "nor this\n")
+    path.write_text(
+        COMMON.format(1, 1, 5, 200) + "what is this\n\n" + COMMON.format(2, 2, 6, 429) + "nor this\n"
+    )
     calls, reading = read_recording(path, PLAIN)
     assert [(call.line, call.status, call.query, call.source) for call in calls] == [
         (1, 200, "n=5", "10.0.0.1"), (4, 429, "n=6", "10.0.0.2"),
@@ -106,7 +108,9 @@ def test_no_known_format(tmp_path):
         read_recording(path, PLAIN)
 
 
-@pytest.mark.parametrize("text", ['{"log": {"entries": 3}}', '{"log": {"entries": [', '{"log": {"entries": []}}'])
+@pytest.mark.parametrize(
+    "text", ['{"log": {"entries": 3}}', '{"log": {"entries": [', '{"log": {"entries": []}}']
+)
 def test_har_without_entries(tmp_path, text):
     """A HAR file without an entry is refused, never taken for good."""
     path = tmp_path / "a.har"

@@ -135,10 +135,14 @@ def load(folder: Path) -> Frames:
     if not frames.is_recorded:
         return frames
     recording = run_folder.read_input("recording.json")
-    tells, notes = (recording.get(name) if isinstance(recording, dict) else None for name in ("tells", "notes"))
+    tells, notes = (
+        recording.get(name) if isinstance(recording, dict) else None for name in ("tells", "notes")
+    )
     for texts in (tells, notes):
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise RunFolderError(f"{folder / 'inputs' / 'recording.json'}: must hold lists of tells and notes")
+            raise RunFolderError(
+                f"{folder / 'inputs' / 'recording.json'}: must hold lists of tells and notes"
+            )
     return replace(frames, tells=frozenset(tells or ()), notes=(*frames.notes, *(notes or ())))
 
 

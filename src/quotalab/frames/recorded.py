@@ -15,6 +15,7 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def record_run(
 
 def _in_order(calls: Sequence[RecordedCall], reading: Reading, notes: list[str]) -> list[RecordedCall]:
     """By time, each once; a sentence in `notes` for what was put right."""
-    back = [later for before, later in zip(calls, calls[1:], strict=False) if later.at_ns < before.at_ns]
+    back = [later for before, later in pairwise(calls) if later.at_ns < before.at_ns]
     if back:
         notes.append(
             f"the clock runs backwards {len(back):,} times, first in {reading.unit} {back[0].line:,}: calls "
@@ -374,9 +375,9 @@ def _decided(
     wait = {limit.name: np.zeros(rows, dtype=np.int64) for limit in limits}
     fill = {limit.name: np.zeros(rows) for limit in limits}
     for limit in limits:
-        mine = again.once(asked)[limit.name]
-        wait[limit.name][mine.rows] = mine.uses.wait_ns
-        fill[limit.name][mine.rows] = mine.uses.used / np.maximum(mine.number, 1)
+        found = again.once(asked)[limit.name]
+        wait[limit.name][found.rows] = found.uses.wait_ns
+        fill[limit.name][found.rows] = found.uses.used / np.maximum(found.number, 1)
     for row, names in refused.items():
         # max keeps the first of equals: the profile's own order
         limit_of[row] = max(names, key=lambda name: (wait[name][row], fill[name][row]))
@@ -402,9 +403,7 @@ def _decided(
     return tables(limit_of)
 
 
-def _counted(
-    frames: Frames, limits: Sequence[Limit], tells: set[str], notes: list[str]
-) -> dict[str, Bools]:
+def _counted(frames: Frames, limits: Sequence[Limit], tells: set[str], notes: list[str]) -> dict[str, Bools]:
     """Which calls each limit counts; none where the recording lacks what the limit counts by."""
     masks = dict(frames.once(expected))
     for limit in limits:
@@ -434,8 +433,8 @@ def _counted(
 def _keys(frames: Frames, limit: Limit) -> npt.NDArray[np.object_]:
     parts = []
     for part in limit.key:
-        text = frames.calls[KEY_COLUMNS[part]].astype(object)
-        parts.append(text.fillna(UNKNOWN_ROUTE if part == "route" else ""))
+        column = frames.calls[KEY_COLUMNS[part]].astype(object)
+        parts.append(column.fillna(UNKNOWN_ROUTE if part == "route" else ""))
     key = parts[0]
     for part in parts[1:]:
         key = key + "|" + part
@@ -514,4 +513,3 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-

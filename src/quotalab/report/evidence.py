@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from quotalab.errors import InputError
 from quotalab.frames import Frames, load
-from quotalab.profiles.reviews import Review
+from quotalab.profiles.reviews import Question, Review
 from quotalab.report.evidence_seal import MANIFEST, PUBLIC, SIGNATURE, Seal, manifest
 from quotalab.report.judging import document
 from quotalab.report.summary import limit_in_words, sentences
@@ -218,7 +217,9 @@ def _backoff(frames: Frames) -> Rows:
                 "limit": str(one["limit"]),
                 "status": int(one["status"]),
                 "promised": "nothing" if promise[row] < 0 else duration(int(promise[row])),
-                "then": f"no call of the same {by} to the route" if waited is None else f"called again by {by}",
+                "then": f"no call of the same {by} to the route"
+                if waited is None
+                else f"called again by {by}",
                 "after": "" if waited is None else duration(waited),
                 "promise kept": kept,
                 "answered": "" if then < 0 else int(calls["status"].iloc[then]),
@@ -283,8 +284,12 @@ def _flow(frames: Frames) -> Rows:
     if not len(known):
         return _log(frames, np.arange(min(len(calls), _MOST_FLOW)))
     begun = np.flatnonzero(person.notna() & calls["oauth:code"].notna())
-    who = person.iloc[int(begun[0]) if len(begun) else int(known[0])]
-    return _log(frames, np.flatnonzero(person == who)[:_MOST_FLOW])
+    first = int(begun[0]) if len(begun) else int(known[0])
+    mine = (person == person.iloc[first]).to_numpy(copy=True)
+    operation = calls["operation"]  # what came before the provider knew whose call it is
+    if isinstance(operation.iloc[first], str):
+        mine |= (operation == operation.iloc[first]).to_numpy()
+    return _log(frames, np.flatnonzero(mine)[:_MOST_FLOW])
 
 
 def _csv(rows: Rows) -> bytes:
@@ -344,7 +349,18 @@ def _page(facts: _Facts, review: Review | None, files: Mapping[str, bytes]) -> s
     return text
 
 
-def _answer(facts: _Facts, question: Any) -> dict[str, Any]:
+def _backoff_said(rows: Rows) -> str:
+    if not rows:
+        return "No call was refused in this run, so it shows no backoff: a run that meets refusals would."
+    kept = [row["promise kept"] for row in rows]
+    silent = kept.count("")
+    return (
+        f"Of {count(len(kept), 'refusal')} shown, {kept.count('yes')} kept the wait that was promised, "
+        f"{kept.count('no')} did not, and for {silent} no wait was promised or nothing was asked again."
+    )
+
+
+def _answer(facts: _Facts, question: Question) -> dict[str, Any]:
     """What the evidence says to a question; where it says nothing, that."""
     said = {
         "people": "Nothing here answers this: the app's makers must.",
@@ -355,13 +371,9 @@ def _answer(facts: _Facts, question: Any) -> dict[str, Any]:
         success = "not measured" if facts.success is None else share(facts.success)
         said = f"{success} of the calls to the API succeeded."
     if question.answer == "backoff":
-        kept = [row["promise kept"] for row in facts.backoff]
-        said = (
-            f"Of {count(len(kept), 'refusal')} shown, {kept.count('yes')} kept the promised wait, "
-            f"{kept.count('no')} did not."
-            if kept
-            else "No call was refused in this run, so it shows no backoff: a run that meets refusals would."
-        )
+        said = _backoff_said(facts.backoff)
+    if question.answer == "usage":
+        said = sentences(facts.verdict)[1]
     if question.answer == "scopes":
         unused = [row["scope"] for row in facts.scopes if row["asked"] == "yes" and row["used"] == "no"]
         said = f"Asked for and not used in this run: {', '.join(unused) or 'none'}."
@@ -373,7 +385,9 @@ def _answer(facts: _Facts, question: Any) -> dict[str, Any]:
         (None, question.most_limit_errors, facts.limit_errors),
     ):
         if value is not None and least is not None:
-            met.append(f"{share(value)}, asked for is {share(least)}: {'met' if value >= least else 'not met'}")
+            met.append(
+                f"{share(value)}, asked for is {share(least)}: {'met' if value >= least else 'not met'}"
+            )
         if value is not None and most is not None:
             met.append(f"{share(value)}, allowed is {share(most)}: {'met' if value <= most else 'not met'}")
     where = question.answer

@@ -154,7 +154,9 @@ def _listed(path: Path, files: Mapping[str, bytes]) -> dict[str, Any]:
         listed = json.loads(files[MANIFEST])
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {MANIFEST} is not JSON: {error}") from None
-    good = isinstance(listed, dict) and listed.get("schema") == 1 and listed.get("what") == "quotalab evidence"
+    good = (
+        isinstance(listed, dict) and listed.get("schema") == 1 and listed.get("what") == "quotalab evidence"
+    )
     entries = listed.get("files") if good else None
     if not isinstance(entries, dict) or not all(
         isinstance(one, dict) and isinstance(one.get("sha256"), str) for one in entries.values()

@@ -80,4 +80,6 @@ def lacking(id: str, frames: Frames) -> str | None:
     if not frames.is_recorded:
         return None
     lacks = [WORDS[what] for what in NEEDS.get(id, ()) if what not in frames.tells]
-    return f"needs a run against the sandbox, or a recording that tells {' and '.join(lacks)}" if lacks else None
+    return (
+        f"needs a run against the sandbox, or a recording that tells {' and '.join(lacks)}" if lacks else None
+    )

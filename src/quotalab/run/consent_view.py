@@ -26,11 +26,18 @@ _LONGEST_S = 60
 def consent_view(provider: Provider, client: str, scopes: Sequence[str]) -> dict[str, bytes]:
     """``consent.html``, and ``consent.png`` where there is a Chromium that draws it."""
     asked = [
-        AskedScope(scope, provider.scopes.get(scope, scope), scope in provider.oauth.restricted_scopes)
+        AskedScope(scope, provider.scopes.get(scope, scope), scope in provider.test_phase.restricted_scopes)
         for scope in scopes
     ]
     page = consent_page(
-        provider.title, client, "a test person", asked, "", "", untick=provider.oauth.untick, unverified=False
+        provider.title,
+        client,
+        "a test person",
+        asked,
+        "",
+        "",
+        untick=provider.oauth.untick,
+        unverified=provider.test_phase.unverified,
     )
     files = {"consent.html": page.encode()}
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)

@@ -113,7 +113,11 @@ def import_trace(
     blocks = Blocks(path)
     stream = iter(blocks)
     first = next(stream, b"")
-    format = "custom log" if log_format else format or format_of(first, columns is not None and bool(columns.names))
+    format = (
+        "custom log"
+        if log_format
+        else format or format_of(first, columns is not None and bool(columns.names))
+    )
     report = ImportReport(path.name, format, out, pseudonymous=key is not None)
     part = out.with_name(out.name + ".part")
     suspicion = Suspicion()

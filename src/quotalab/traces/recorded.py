@@ -143,7 +143,9 @@ def _map(option: str, text: str | None, known: tuple[str, ...]) -> dict[str, str
             continue
         what, equals, name = (one.strip() for one in part.partition("="))
         if not equals or what not in known or not name:
-            raise InputError(f"{option}: {part.strip()!r} is not WHAT=NAME with WHAT one of {', '.join(known)}")
+            raise InputError(
+                f"{option}: {part.strip()!r} is not WHAT=NAME with WHAT one of {', '.join(known)}"
+            )
         names[what] = name
     return names
 
@@ -333,7 +335,9 @@ def _record_row(record: Mapping[str, Any], mapped: RecordingMap, number: int) ->
     for what, name in mapped.columns.items():
         found[what] = record.get(name)
     if "time" in mapped.columns or mapped.unit_ns != 10**9 or mapped.origin_ns:
-        time = next((found[n] for n in ("time", "t", "at", "ts", "timestamp") if found.get(n) is not None), None)
+        time = next(
+            (found[n] for n in ("time", "t", "at", "ts", "timestamp") if found.get(n) is not None), None
+        )
         if (at_ns := _scaled_ns(time, mapped)) is not None:
             found["time"] = {"ns": at_ns}
     row = request_of_record(found)
@@ -367,9 +371,7 @@ def _scaled_ns(time: Any, mapped: RecordingMap) -> int | None:
     return None
 
 
-def _call(
-    number: int, row: tuple[Any, ...], facts: Mapping[str, str], query: str = ""
-) -> RecordedCall:
+def _call(number: int, row: tuple[Any, ...], facts: Mapping[str, str], query: str = "") -> RecordedCall:
     at_ns, source, method, path, status, size, _ = row
     return RecordedCall(
         number,
@@ -416,7 +418,9 @@ def _har(
             calls.append(found)
     if not mapped.hosts and len(reading.hosts) > 1:
         told = ", ".join(f"{host or 'none'} ({number:,})" for host, number in reading.hosts.most_common(8))
-        raise InputError(f"{path}: has calls to several hosts: {told}; say which is the provider's with --host")
+        raise InputError(
+            f"{path}: has calls to several hosts: {told}; say which is the provider's with --host"
+        )
     return calls
 
 
