@@ -241,29 +241,49 @@ def _audit_parser(commands: Any) -> None:
     audit = commands.add_parser(
         "audit",
         help="judge recorded traffic",
-        description="Judge recorded calls to a provider: a HAR file, an access log, CSV or JSON lines, plain, "
-        "gzip or zstd. Rules that need a run say NA. The run folder that it leaves can be reported again.",
+        description="Judge recorded calls to a provider: a HAR file, an access log, CSV or JSON lines, "
+        "plain, gzip or zstd. Rules that need a run say NA. The run folder that it leaves can be reported again.",
     )
     audit.set_defaults(function=_audit)
     audit.add_argument("file", type=Path, metavar="FILE", help="the recorded traffic")
     audit.add_argument(
         "--provider", required=True, metavar="P", help="provider profile, NAME, NAME/VARIANT or a file"
     )
-    audit.add_argument("--format", choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
-                       help="default: found from the first lines")  # fmt: skip
+    audit.add_argument(
+        "--format",
+        choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
+        help="default: found from the first lines",
+    )
     audit.add_argument("--log-format", metavar="TEXT", help="of an access log: as nginx's log_format has it")
-    audit.add_argument("--columns", metavar="MAP",
-                       help="of CSV and JSON lines: time=t,path=url,status=code,person=user_id,...")  # fmt: skip
-    audit.add_argument("--headers", metavar="MAP",
-                       help="of HAR: request headers that tell whose a call is, as person=x-user-id")  # fmt: skip
+    audit.add_argument(
+        "--columns",
+        metavar="MAP",
+        help="of CSV and JSON lines: time=t,path=url,status=code,person=user_id,...",
+    )
+    audit.add_argument(
+        "--headers",
+        metavar="MAP",
+        help="of HAR: request headers that tell whose a call is, as person=x-user-id",
+    )
     audit.add_argument("--person", metavar="NAME", help="the column or header that tells whose a call is")
     audit.add_argument("--app", default="app", metavar="NAME", help="what to call the app (default: app)")
-    audit.add_argument("--host", action="append", default=[], metavar="HOST",
-                       help="only calls to it: the provider's; repeatable")  # fmt: skip
+    audit.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="only calls to it: the provider's; repeatable",
+    )
     audit.add_argument("--unit", default="s", help="what numbers as times count: s, ms, us, ns (default: s)")
     audit.add_argument("--origin", metavar="T", help="the moment at which such times are 0 (default: 1970)")
-    audit.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
-                       help="a key of the provider profile, as limits.hourly.limit=50; repeatable")  # fmt: skip
+    audit.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of the provider profile, as limits.hourly.limit=50; repeatable",
+    )
     audit.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/TIME-FILE-P)")
     audit.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
     audit.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")

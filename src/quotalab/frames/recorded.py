@@ -436,8 +436,8 @@ def _keys(frames: Frames, limit: Limit) -> npt.NDArray[np.object_]:
         column = frames.calls[KEY_COLUMNS[part]].astype(object)
         parts.append(column.fillna(UNKNOWN_ROUTE if part == "route" else ""))
     key = parts[0]
-    for part in parts[1:]:
-        key = key + "|" + part
+    for following in parts[1:]:
+        key = key + "|" + following
     found: npt.NDArray[np.object_] = key.to_numpy(dtype=object)
     return found
 

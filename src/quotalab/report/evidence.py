@@ -39,7 +39,8 @@ _MOST_FLOW = 12
 CANNOT = (
     "The provider's own systems took no part: limits, answers and latency are those of a profile, which says "
     "of each figure where it is from.",
-    "How many people will come, and what they will do, is the traffic of the scenario; real people may differ.",
+    "How many people will come, and what they will do, is the traffic of the scenario; real people may "
+    "differ.",
     "What the app does that the scenario never asked of it was not seen.",
     "How the app stores tokens was looked at only as far as the rules of family QL3 say; brand, policies and "
     "contracts were not looked at.",
@@ -270,7 +271,7 @@ def _tokens(frames: Frames) -> Rows:
         "refreshes refused": int(((grants == "refresh_token") & (calls["status"] >= 400)).sum()),
         "tokens revoked by the app": int((calls["kind"] == "revoke").sum()),
         "calls with a token that was expired, revoked or unknown": int(rejected.sum()),
-        "calls with a token in the address": int((calls["token_at"] == "query").sum()),
+        "calls with a token in the address": int(calls["token_at"].eq("query").sum()),
         "consents with PKCE": int(calls["oauth:code_challenge"].notna().sum()),
     }
     return [{"what": what, "number": number} for what, number in figures.items()]
