@@ -60,6 +60,13 @@ def quota_overrun(frames: Frames) -> Judgement:
         return Judgement("NA", note="there was no call to the API")
     refused = api[api["limit"].notna()]
     remedy = (_skewed(frames) or _spread(frames)) if len(refused) else None
+    if frames.is_recorded and not len(refused):
+        stray = int((api["status"] == 429).sum())
+        if stray:
+            note = f"{count(stray, 'call')} answered 429, and the profile has no limit for them"
+            return Judgement("REVIEW", float(stray), 0.0, note=note)
+        if all(use.peak_at_ns is None for use in frames.once(limit_uses)):
+            return Judgement("NA", note="the recording does not tell what any limit of the profile counts by")
     beyond = _let_through(frames)
     if beyond and not (approval.refusals == "never" and len(refused)):
         verdict = "FAIL" if approval.refusals == "never" else "REVIEW"
@@ -67,6 +74,12 @@ def quota_overrun(frames: Frames) -> Judgement:
     if approval.refusals == "share":
         return _by_day(api, approval.refusals_share, remedy)
     findings = _episodes(frames, refused)
+    if frames.is_recorded and len(refused) and not findings:
+        told = "and the recording does not tell what the limit counted them under"
+        message = f"{count(len(refused), 'call')} {'was' if len(refused) == 1 else 'were'} refused, {told}."
+        findings = (
+            Finding(message, int(refused["at"].iloc[0]), tuple(refused["seq"].tolist()[:_SHOWN_CALLS])),
+        )
     if approval.refusals == "never":
         verdict = "FAIL" if findings else "PASS"
         return Judgement(verdict, float(len(refused)), 0.0, findings, remedy)

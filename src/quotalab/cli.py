@@ -242,7 +242,7 @@ def _audit_parser(commands: Any) -> None:
         "audit",
         help="judge recorded traffic",
         description="Judge recorded calls to a provider: a HAR file, an access log, CSV or JSON lines, "
-        "plain, gzip or zstd. Rules that need a run say NA. The run folder that it leaves can be reported again.",
+        "plain, gzip or zstd. Rules that need a run say NA. It leaves a run folder, as a run does.",
     )
     audit.set_defaults(function=_audit)
     audit.add_argument("file", type=Path, metavar="FILE", help="the recorded traffic")

@@ -153,6 +153,17 @@ def test_per_person_limits_by_a_column(tmp_path, workspace):
     assert verdicts(verdict)["QL106"] == "NA"
 
 
+def test_what_no_limit_can_count_is_no_pass(tmp_path, workspace):
+    """Where no limit's key was recorded nothing is claimed; a refusal is one all the same."""
+    settings = ('limits.hourly.key=["person"]',)
+    (tmp_path / "a.csv").write_text("time,path,status\n1,/v1/events,200\n2,/v1/events,200\n")
+    found = verdicts(audited(tmp_path / "a.csv", workspace, tmp_path / "a", settings=settings))
+    assert {found[id] for id in ("QL101", "QL102")} == {"NA"}
+    (tmp_path / "b.csv").write_text("time,path,status\n1,/v1/events,200\n2,/v1/events,429\n")
+    verdict = audited(tmp_path / "b.csv", workspace, tmp_path / "b", settings=settings)
+    assert (verdicts(verdict)["QL101"], verdict.metrics["refused"]) == ("FAIL", 1)
+
+
 def test_agrees_with_a_run_of_our_own(naive, workspace, tmp_path):
     """The calls of a run, exported and audited, have the run's own peaks and refusals."""
     folder, verdict = naive

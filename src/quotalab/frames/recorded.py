@@ -328,6 +328,8 @@ def _promise_ns(text: str | None, at_ns: int) -> int | None:
 
 
 def _redacted(headers: Mapping[str, str]) -> str:
+    if not headers:
+        return "{}"
     told = {
         shown(name): shown(value) if name in SHOWN_HEADERS else REDACTED
         for name, value in list(headers.items())[:100]
@@ -478,10 +480,13 @@ def _refused(
         )
     found: dict[int, list[str]] = {}
     unsure = without = 0
+    meant = frames.once(expected)
     wanted = {429, *(status for status in status_of.values() if status >= 400)}
     status = np.array(columns["status"])
     for row in np.flatnonzero(np.isin(status, list(wanted)) & (frames.calls["kind"] == "api")).tolist():
         names = [name for name, mask in counted.items() if mask[row]]
+        if not names:  # those that it must have been asked of, though their key is not known
+            names = [name for name, mask in meant.items() if mask[row]]
         own = [name for name in names if status_of[name] == status[row]]
         if status[row] != 429 and status[row] in other and columns["retry_after_ns"][row] is None:
             unsure += 1
@@ -496,7 +501,7 @@ def _refused(
             "limit's refusal or another error: they are taken as refusals"
         )
     if without:
-        notes.append(f"{without:,} calls were refused by limits that the profile has not, or not for them")
+        notes.append(f"{without:,} calls were answered as refused, and the profile has no limit for them")
     return found
 
 
