@@ -114,6 +114,13 @@ def test_nothing_recorded_is_kept_in_the_clear(overrun):
     assert sorted(calls["person"].cat.categories) == ["person-1", "person-2", "person-3", "person-4"]
 
 
+def test_addresses_in_paths_are_not_kept(tmp_path, workspace):
+    """A segment of a path that holds somebody's address is replaced."""
+    (tmp_path / "a.csv").write_text("time,path,status\n1,/v1/users/ann@a.example/events,200\n")
+    audited(tmp_path / "a.csv", workspace, tmp_path / "run")
+    assert list(load(tmp_path / "run").calls["path"]) == ["/v1/users/[redacted]/events"]
+
+
 def test_let_through_beyond_the_limit(tmp_path, workspace):
     """101 calls within an hour that the provider let through are an overrun of the profile's limit too."""
     calls = [(i + 0.5, 200, None, "p") for i in range(100)]
