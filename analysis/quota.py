@@ -63,8 +63,8 @@ def quota_overrun(frames: Frames) -> Judgement:
     if frames.is_recorded and not len(refused):
         stray = int((api["status"] == 429).sum())
         if stray:
-            note = f"{count(stray, 'call')} answered 429, and the profile has no limit for them"
-            return Judgement("REVIEW", float(stray), 0.0, note=note)
+            strange = f"{count(stray, 'call')} answered 429, and the profile has no limit for them"
+            return Judgement("REVIEW", float(stray), 0.0, note=strange)
         if all(use.peak_at_ns is None for use in frames.once(limit_uses)):
             return Judgement("NA", note="the recording does not tell what any limit of the profile counts by")
     beyond = _let_through(frames)
