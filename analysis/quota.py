@@ -35,7 +35,9 @@ def quota_overrun(frames: Frames) -> Judgement:
     refusals`: with `never` any refused call is FAIL; with `share:0.05` a UTC day in which more than that
     share of the API calls was refused; with `if-obeyed` refused calls are fine as long as no refused
     operation calls again before its promised end (QL201). Where the provider's clock is behind the app's, and
-    refused calls came early by that, it is named as the cause.
+    refused calls came early by that, it is named as the cause. Of recorded traffic, which no sandbox has held
+    back, calls that the provider let through beyond the limit count too: FAIL with `never`, else REVIEW, for
+    the profile may not be of the app's own plan.
 
     ## Why it matters
     During temporary access a provider counts overruns before it decides on approval, and an app that runs
@@ -58,9 +60,26 @@ def quota_overrun(frames: Frames) -> Judgement:
         return Judgement("NA", note="there was no call to the API")
     refused = api[api["limit"].notna()]
     remedy = (_skewed(frames) or _spread(frames)) if len(refused) else None
+    if frames.is_recorded and not len(refused):
+        stray = int((api["status"] == 429).sum())
+        if stray:
+            strange = f"{count(stray, 'call')} answered 429, and the profile has no limit for them"
+            return Judgement("REVIEW", float(stray), 0.0, note=strange)
+        if all(use.peak_at_ns is None for use in frames.once(limit_uses)):
+            return Judgement("NA", note="the recording does not tell what any limit of the profile counts by")
+    beyond = _let_through(frames)
+    if beyond and not (approval.refusals == "never" and len(refused)):
+        verdict = "FAIL" if approval.refusals == "never" else "REVIEW"
+        return Judgement(verdict, float(len(refused)), 0.0, beyond, remedy)
     if approval.refusals == "share":
         return _by_day(api, approval.refusals_share, remedy)
     findings = _episodes(frames, refused)
+    if frames.is_recorded and len(refused) and not findings:
+        told = "and the recording does not tell what the limit counted them under"
+        message = f"{count(len(refused), 'call')} {'was' if len(refused) == 1 else 'were'} refused, {told}."
+        findings = (
+            Finding(message, int(refused["at"].iloc[0]), tuple(refused["seq"].tolist()[:_SHOWN_CALLS])),
+        )
     if approval.refusals == "never":
         verdict = "FAIL" if findings else "PASS"
         return Judgement(verdict, float(len(refused)), 0.0, findings, remedy)
@@ -71,6 +90,27 @@ def quota_overrun(frames: Frames) -> Judgement:
         return Judgement("FAIL" if sure else "REVIEW", float(disobeyed), 0.0, findings, remedy)
     note = f"{count(len(refused), 'call')} refused, and each promise kept" if len(refused) else None
     return Judgement("PASS", 0.0, 0.0, note=note)
+
+
+def _let_through(frames: Frames) -> tuple[Finding, ...]:
+    """Of recorded traffic: limits of which more was admitted than they allow."""
+    if not frames.is_recorded:
+        return ()
+    findings = []
+    for use in frames.once(limit_uses):
+        if use.is_for_filling or use.peak_asked <= use.number or use.peak_at_ns is None:
+            continue
+        rows = window_rows(frames, use)
+        admitted = rows[rows["limit"].isna()]
+        if len(admitted) and int(admitted["used"].max()) >= use.number:
+            message = (
+                f"{use.peak_asked:,} were asked of '{use.limit.name}' ({allowed(use.limit, use.number)} for "
+                f"{use.worst_key}), and the provider let calls beyond it through. The profile may not be of "
+                "the app's own plan."
+            )
+            seqs = tuple(int(seq) for seq in admitted["seq"].to_numpy()[-_SHOWN_CALLS:])
+            findings.append(Finding(message, use.peak_at_ns, seqs))
+    return tuple(findings[:MOST_FINDINGS])
 
 
 @rule("QL102", "no-headroom")

@@ -18,6 +18,7 @@ from quotalab.rules.metrics import metrics
 from quotalab.rules.registry import Rule, select
 from quotalab.rules.settings import silence_of, thresholds_of, unknown_ids
 from quotalab.rules.times import count, iso
+from quotalab.rules.witnesses import lacking
 from quotalab.rules.words import allowed
 
 __all__ = ["Fault", "RuleResult", "UnknownRoute", "Verdict", "judge"]
@@ -145,10 +146,13 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
     """
     chosen = select(rules, only)
     thresholds = {one.id: thresholds_of(one, frames) for one in rules}  # all: a misspelt key is never ignored
-    faults = [*_sandbox_faults(frames), *(_fault(one) for one in frames.once(disagreements))]
+    faults = _sandbox_faults(frames)
+    if not frames.is_recorded:  # else nothing of ours decided, and there is nobody to contradict
+        faults += [_fault(one) for one in frames.once(disagreements)]
     results = []
     for one in chosen:
-        judgement = _ask(one, frames)
+        lacks = lacking(one.id, frames)
+        judgement = _ask(one, frames) if lacks is None else Judgement("NA", note=lacks)
         if isinstance(judgement, Fault):
             faults.insert(0, judgement)
             judgement = Judgement("REVIEW", note=judgement.message)

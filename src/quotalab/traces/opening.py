@@ -15,6 +15,8 @@ __all__ = ["Blocks"]
 BLOCK = 1 << 23
 """Bytes; a line that does not fit into one is passed over."""
 _READ = 1 << 18
+_MOST_UNPACKED, _MOST_RATIO = 1 << 26, 400
+"""Bytes; a compressed file that unpacks to more, and to so many times its size, is read no further."""
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 
 
@@ -45,8 +47,12 @@ class Blocks:
         pending: list[bytes] = []
         size = 0
         skipping = False
+        packed = self.path.stat().st_size if self._magic.startswith((_GZIP, _ZSTD)) else None
         for chunk in self._chunks():
             self.bytes_read += len(chunk)
+            if packed is not None and self.bytes_read > max(_MOST_UNPACKED, _MOST_RATIO * packed):
+                self.tear = f"unpacks to more than {_MOST_RATIO} times its size, as a ZIP bomb does"
+                break
             begin = 0
             if skipping:
                 begin = chunk.find(b"\n") + 1
