@@ -36,7 +36,7 @@ _INFERRED = ("person, target and time", "person, route and time")
 _SHOWN_CALLS = 50  # of one finding; its message has the number of all
 
 
-@rule("QL201", "retry-before-retry-after")
+@rule("QL201", "retry-before-retry-after", unit="early calls")
 def retry_before_retry_after(frames: Frames) -> Judgement:
     """The app called again before the time that Retry-After had promised.
 
@@ -114,7 +114,7 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
     )
 
 
-@rule("QL202", "retry-too-fast")
+@rule("QL202", "retry-too-fast", unit="s")
 def retry_too_fast(frames: Frames) -> Judgement:
     """The app retried without waiting, where the answer had not said how long.
 
@@ -170,7 +170,7 @@ def retry_too_fast(frames: Frames) -> Judgement:
     return Judgement(verdict, metric, least_ns / 1e9, tuple(findings), untold=untold)
 
 
-@rule("QL203", "retry-without-jitter", same_share=0.5, least=8)
+@rule("QL203", "retry-without-jitter", unit="share", same_share=0.5, least=8)
 def retry_without_jitter(frames: Frames, *, same_share: float, least: float) -> Judgement:
     """The app's waits before retries are all the same.
 
@@ -226,7 +226,7 @@ def retry_without_jitter(frames: Frames, *, same_share: float, least: float) -> 
     return Judgement(verdict, worst, same_share, tuple(findings))
 
 
-@rule("QL204", "unbounded-retries", most=8)
+@rule("QL204", "unbounded-retries", unit="retries in a row", most=8)
 def unbounded_retries(frames: Frames, *, most: float) -> Judgement:
     """The app went on retrying one call without an end.
 
@@ -289,7 +289,7 @@ def unbounded_retries(frames: Frames, *, most: float) -> Judgement:
     return Judgement(verdict, float(chain["number"].max()), most, tuple(findings), untold=untold, note=note)
 
 
-@rule("QL205", "retry-of-permanent-error")
+@rule("QL205", "retry-of-permanent-error", unit="repeats")
 def retry_of_permanent_error(frames: Frames) -> Judgement:
     """The app repeated a call whose answer no waiting changes.
 
@@ -339,7 +339,7 @@ def retry_of_permanent_error(frames: Frames) -> Judgement:
     return Judgement(verdict, float(len(links)), 0.0, tuple(findings), untold=untold)
 
 
-@rule("QL206", "unsafe-retry")
+@rule("QL206", "unsafe-retry", unit="retries")
 def unsafe_retry(frames: Frames) -> Judgement:
     """The app repeated a request that may have been carried out already.
 
@@ -400,7 +400,7 @@ def unsafe_retry(frames: Frames) -> Judgement:
     return Judgement(verdict, float(len(links)), 0.0, tuple(findings), untold=untold, note=note)
 
 
-@rule("QL207", "retry-storm", warn=4.0, fail=8.0, least=10)
+@rule("QL207", "retry-storm", unit="attempts for each call wanted", warn=4.0, fail=8.0, least=10)
 def retry_storm(frames: Frames, *, warn: float, fail: float, least: float) -> Judgement:
     """The app's retries multiplied its load while the provider was in trouble.
 
@@ -453,7 +453,7 @@ def retry_storm(frames: Frames, *, warn: float, fail: float, least: float) -> Ju
     return Judgement(verdict, metric, warn, tuple(findings), untold=len(over) - len(findings), note=note)
 
 
-@rule("QL208", "gave-up-early", longest_s=60.0, slack_s=10.0)
+@rule("QL208", "gave-up-early", unit="operations", longest_s=60.0, slack_s=10.0)
 def gave_up_early(frames: Frames, *, longest_s: float, slack_s: float) -> Judgement:
     """The app gave up at the first trouble, although there was time to try again.
 
@@ -525,7 +525,17 @@ def gave_up_early(frames: Frames, *, longest_s: float, slack_s: float) -> Judgem
     return Judgement(verdict, float(len(lost)), 0.0, tuple(findings), untold=len(lost) - len(findings))
 
 
-@rule("QL209", "slow-recovery", above=1.5, below=0.5, within_s=600.0, failures=10, apart_s=300.0, least=20)
+@rule(
+    "QL209",
+    "slow-recovery",
+    unit="s",
+    above=1.5,
+    below=0.5,
+    within_s=600.0,
+    failures=10,
+    apart_s=300.0,
+    least=20,
+)
 def slow_recovery(
     frames: Frames,
     *,
@@ -635,7 +645,7 @@ def slow_recovery(
     return Judgement(verdict, slowest, within_s, tuple(findings), note="; ".join(notes[:5]))
 
 
-@rule("QL210", "wait-cut-short", least_share=0.5, edge_s=1.0)
+@rule("QL210", "wait-cut-short", unit="waits", least_share=0.5, edge_s=1.0)
 def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judgement:
     """The app waited after a refusal, but not long enough.
 
@@ -712,7 +722,7 @@ def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judg
     return Judgement(verdict, float(found), 0.0, tuple(findings), untold=found - len(findings))
 
 
-@rule("QL211", "retry-after-misread", least=3, kept_share=0.5)
+@rule("QL211", "retry-after-misread", unit="share", least=3, kept_share=0.5)
 def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> Judgement:
     """The app does not understand a form in which Retry-After is written, or takes it for something else.
 
@@ -794,7 +804,7 @@ def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> J
     return Judgement(verdict, min(shares.values()), kept_share, tuple(findings), note=note)
 
 
-@rule("QL212", "backoff-without-growth", growth=1.2, least=8)
+@rule("QL212", "backoff-without-growth", unit="times as long", growth=1.2, least=8)
 def backoff_without_growth(frames: Frames, *, growth: float, least: float) -> Judgement:
     """The app's waits do not grow from one retry of a call to the next.
 

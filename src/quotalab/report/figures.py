@@ -95,7 +95,7 @@ class Drawing:
     """The same for an HTML page: colours are CSS variables named after `PALETTE`."""
     png: bytes
     series: str = ""
-    """Of a figure that can be zoomed into, its curves as JSON: numbers, and words of ours and the profile's."""
+    """Of a figure that can be zoomed into, its curves as JSON: numbers, and words of ours."""
 
 
 def draw_all(frames: Frames) -> list[Drawing]:
@@ -292,7 +292,9 @@ def tokens_by_lane(frames: Frames, ax: Axes) -> Axes:
     ax.set_ylim(-0.6, len(lanes) - 0.4)
     _finish(ax, frames, [])
     ax.yaxis.set_major_locator(FixedLocator(list(range(len(lanes)))))
-    ax.yaxis.set_major_formatter(FixedFormatter([f"{one.label} {len(one.at_ns):,}" for one in reversed(lanes)]))
+    ax.yaxis.set_major_formatter(
+        FixedFormatter([f"{one.label} {len(one.at_ns):,}" for one in reversed(lanes)])
+    )
     ax.set_position((0.185, _BOX[1], _BOX[2] - 0.135, _BOX[3]))
     return ax
 
@@ -301,7 +303,9 @@ def _spots(
     x: npt.NDArray[Any], y: npt.NDArray[Any], width: float, height: float
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Points of which no two would cover each other: one for each cell of a fine grid."""
-    cell = np.round(x / width * 400).astype(np.int64) * 1000 + np.round(y / max(height, 1e-9) * 120).astype(np.int64)
+    cell = np.round(x / width * 400).astype(np.int64) * 1000 + np.round(y / max(height, 1e-9) * 120).astype(
+        np.int64
+    )
     _, first = np.unique(cell, return_index=True)
     return x[first], y[first]
 
@@ -465,11 +469,11 @@ def _promises_drawing(frames: Frames) -> Drawing:
     table = frames.once(kept_promises)
     early = int(((table["next"] >= 0) & (table["late_ns"] < 0)).sum())
     caption = (
-        "Each dot is a refusal, or several that would cover each other: to the right how long its Retry-After "
-        "asked to wait, upwards how long it was until the next call to the same key, both in seconds. Below the "
-        "dashed line the app called too early. Waits of more than twice the scale are drawn at its edge."
+        "Each dot is a refusal, or several that would cover each other: to the right how long its "
+        "Retry-After asked to wait, upwards how long it was until the next call to the same key, both in "
+        "seconds. Below the dashed line the app called too early. Waits of more than twice the scale are drawn at its edge."
     )
-    alt = f"Of {len(table):,} refusals with a promised wait, {early:,} were followed by a call that came too early."
+    alt = f"Of {len(table):,} refusals with a promised wait, {early:,} were followed by a call too early."
     return _drawing("promises", "Promised waits and kept ones", caption, alt, frames, promised_and_kept)
 
 

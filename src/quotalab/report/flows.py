@@ -103,8 +103,7 @@ class Flow:
             who = "The browser" if step.sender == "browser" else "The app"
             when = clock_time(step.at_ns, decimals=3)
             told.append(
-                f"{when}: {who} sends {step.request}; the provider answers {step.answer} "
-                f"(call {step.seq})."
+                f"{when}: {who} sends {step.request}; the provider answers {step.answer} (call {step.seq})."
                 if step.request
                 else f"{when}: {step.answer}."
             )
@@ -117,8 +116,8 @@ class Flow:
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
             f'aria-label="{escape(visible(alt))}" class="flow" font-size="12">',
-            f'<defs><marker id="{name}-tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" '
-            'orient="auto"><path d="M0 0 8 4 0 8z" fill="var(--ink)"/></marker></defs>',
+            f'<defs><marker id="{name}-tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
+            'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" fill="var(--ink)"/></marker></defs>',
         ]
         for lane, x in _LANES.items():
             label = {"browser": self.person or "browser", "app": "app", "provider": "provider"}[lane]
@@ -132,7 +131,9 @@ class Flow:
             gap = step.at_ns - before
             before = step.at_ns
             if gap >= 1_000_000_000:
-                parts.append(f'<text x="6" y="{y + 8}" fill="var(--soft)" font-size="10">+{duration(gap)}</text>')
+                parts.append(
+                    f'<text x="6" y="{y + 8}" fill="var(--soft)" font-size="10">+{duration(gap)}</text>'
+                )
             if not step.request:
                 parts.append(
                     f'<text x="{_LANES["app"]}" y="{y + 12}" text-anchor="middle" font-style="italic" '
@@ -143,10 +144,12 @@ class Flow:
             start, end = _LANES[step.sender], _LANES["provider"]
             middle, colour = (start + end) / 2, "--ink" if step.good else "--fail"
             parts.append(
-                f'<text x="{middle:g}" y="{y + 8}" text-anchor="middle" fill="var(--text)">{_text(step.request)}</text>'
+                f'<text x="{middle:g}" y="{y + 8}" text-anchor="middle" fill="var(--text)">'
+                f"{_text(step.request)}</text>"
                 f'<line x1="{start}" x2="{end}" y1="{y + 13}" y2="{y + 13}" stroke="var(--ink)" '
                 f'marker-end="url(#{name}-tip)"/>'
-                f'<text x="{middle:g}" y="{y + 26}" text-anchor="middle" fill="var({colour})">{_text(step.answer)}</text>'
+                f'<text x="{middle:g}" y="{y + 26}" text-anchor="middle" fill="var({colour})">'
+                f"{_text(step.answer)}</text>"
                 f'<line x1="{end}" x2="{start}" y1="{y + 31}" y2="{y + 31}" stroke="var({colour})" '
                 f'stroke-dasharray="5 3" marker-end="url(#{name}-tip)"/>'
             )
@@ -213,7 +216,7 @@ def _parts(frames: Frames, rows: Ints, who: Ints) -> list[list[int]]:
 
 
 def _calls_around(frames: Frames, flows: list[list[int]], who: Ints) -> list[tuple[list[int], list[int]]]:
-    """The rejected call to the API before each flow, and the first one after it, each a list of none or one."""
+    """The rejected call to the API before each flow, and the first one after it: lists of none or one."""
     calls = frames.calls
     api = np.flatnonzero((calls["kind"] == "api").to_numpy() & (who >= 0))
     height = len(calls) + 1
@@ -241,7 +244,7 @@ def _calls_around(frames: Frames, flows: list[list[int]], who: Ints) -> list[tup
 
 
 def _keys(frames: Frames, parts: list[list[int]]) -> list[_Key]:
-    """What makes flows one kind: endpoints, grants and answers; of calls to the API whether it let them in."""
+    """What makes flows one kind: endpoints, grants and answers; of calls to the API if it let them in."""
     calls = frames.calls
     columns = ("kind", "method", "path", "status", "error", "oauth:grant_type", "oauth:issued_token")
     kinds, methods, paths, statuses, errors, grants = (
@@ -252,7 +255,15 @@ def _keys(frames: Frames, parts: list[list[int]]) -> list[_Key]:
     def key(row: int) -> _Key:
         if kinds[row] == "api":
             return ("api", bool(rejected[row]))
-        return (kinds[row], methods[row], paths[row], statuses[row], errors[row], grants[row], bool(gave[row]))
+        return (
+            kinds[row],
+            methods[row],
+            paths[row],
+            statuses[row],
+            errors[row],
+            grants[row],
+            bool(gave[row]),
+        )
 
     return [tuple(key(row) for row in flow) for flow in parts]
 

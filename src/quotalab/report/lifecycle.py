@@ -57,12 +57,16 @@ def token_life(frames: Frames) -> list[Lane]:
     grants = calls["oauth:grant_type"]
     for grant, label in _GRANTS:
         lane(label, "admitted", is_token & ok & (grants == grant).to_numpy())
-    lane("another grant", "admitted", is_token & ok & ~grants.isin([grant for grant, _ in _GRANTS]).to_numpy())
+    lane(
+        "another grant", "admitted", is_token & ok & ~grants.isin([grant for grant, _ in _GRANTS]).to_numpy()
+    )
     lane("token refused", "asked", is_token & ~ok)
     lane("rejected by the API", "asked", frames.once(rejected_calls))
     lane("revoked by the app", "demand", (calls["kind"] == "revoke").to_numpy())
     revoked = events[events["what"] == "token-revoked"]
-    lanes.append(Lane("revoked by the provider", "demand", revoked["at"].to_numpy(), revoked["who"].nunique()))
+    lanes.append(
+        Lane("revoked by the provider", "demand", revoked["at"].to_numpy(), revoked["who"].nunique())
+    )
     return [one for one in lanes if len(one.at_ns)]
 
 
@@ -85,5 +89,10 @@ def life_in_figures(frames: Frames) -> list[tuple[str, str]]:
     for state in ("expired", "revoked", "unknown", "none"):
         number = int(states.get(state, 0))
         if number:
-            words.append((f"calls with {'no token' if state == 'none' else f'a token that was {state}'}", f"{number:,}"))
+            words.append(
+                (
+                    f"calls with {'no token' if state == 'none' else f'a token that was {state}'}",
+                    f"{number:,}",
+                )
+            )
     return words

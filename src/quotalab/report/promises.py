@@ -23,8 +23,8 @@ def kept_promises(frames: Frames) -> pd.DataFrame:
     """A row for each refusal with a promised wait, in order of the ledger. Use with ``frames.once``.
 
     `row` (position in `frames.calls`), `promised_ns`, `next` (position of the next call to the same key of
-    the refusing limit, -1: there was none), `kept_ns` (from the refusal until it arrived; -1), `late_ns` (after
-    the promised end; negative: before it, too early), `same` (of the refused operation itself).
+    the refusing limit, -1: there was none), `kept_ns` (from the refusal until it arrived; -1), `late_ns`
+    (after the promised end; negative: before it, too early), `same` (of the refused operation itself).
     """
     calls = frames.calls
     promise = frames.once(promises_ns)
