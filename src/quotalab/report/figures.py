@@ -489,7 +489,7 @@ def _series(frames: Frames, use: LimitUse) -> str:
     start_ns, end_ns = frames.span_ns
     curves = []
     drawn = use_curves(frames, use)
-    most = max(use.peak_asked, use.number)
+    most: float = max(use.peak_asked, use.number)
     for curve in drawn:
         times, level = np.append(start_ns, curve.at_ns), np.append(0, curve.level)
         shown = times <= end_ns

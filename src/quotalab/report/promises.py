@@ -33,7 +33,7 @@ def kept_promises(frames: Frames) -> pd.DataFrame:
     is_api = (calls["kind"] == "api").to_numpy()
     rows, nexts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for limit in frames.provider.limits:
-        key = calls[f"key:{limit.name}"].cat.codes.to_numpy()
+        key = calls[f"key:{limit.name}"].cat.codes.to_numpy().astype(np.int64)
         callers = np.flatnonzero(is_api & (key >= 0))
         refused = callers[(calls["limit"] == limit.name).to_numpy()[callers] & (promise[callers] > 0)]
         if len(refused):
