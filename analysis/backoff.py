@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
     it binds the operation that was told. A Retry-After of zero promises nothing. Where the operation of a
     call is not known, calls are taken for the same operation's if person and route are the same, the finding
     says so, and on such a guess alone the verdict is REVIEW: an app that sends `traceparent` over sockets
-    makes it sure.
+    makes it sure. A finding is a refusal with all calls that came before its end.
 
     ## Why it matters
     Retry-After is an instruction. A provider that sees it ignored sees an app that hammers on when it is in
@@ -71,10 +72,14 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
     early = frames.once(_all_early)
     same = early["same"].to_numpy(dtype=bool)
     seq, at_ns = calls["seq"].to_numpy(), calls["at"].to_numpy()
-    findings = []
     ordered = early.iloc[np.argsort(~same, kind="stable")]  # the refused operations' own calls first
-    for link in ordered.iloc[:MOST_FINDINGS].to_dict("records"):
-        first, again = int(link["refusal"]), int(link["row"])
+    places_of: dict[int, list[int]] = {}
+    for place, first in enumerate(ordered["refusal"].tolist()):
+        places_of.setdefault(first, []).append(place)
+    findings = []
+    for first, places in itertools.islice(places_of.items(), MOST_FINDINGS):
+        link = ordered.iloc[places[0]].to_dict()
+        again = int(link["row"])
         who = "the same operation" if link["linked_by"] == "operation" else "the same person and route"
         if not link["same"]:
             other = calls["person"].iloc[first] == calls["person"].iloc[again]
@@ -82,13 +87,18 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
         guess = ""
         if link["same"] and link["linked_by"] != "operation":
             guess = " The operation is not known: linked by person, route and time."
+        more = ""
+        if len(places) > 1:
+            own = int(ordered["same"].iloc[places[1:]].sum())
+            more = f" {count(len(places) - 1, 'more call')} came before that end, {own:,} of them its own."
         message = (
             f"Call {seq[first]} {_was(frames, first)} at {clock_time(at_ns[first])} "
             f"with Retry-After {promise[first] / 1e9:g} s; {who} called again "
             f"{duration(int(at_ns[again] - at_ns[first]))} later (call {seq[again]}), "
-            f"{duration(int(link['early_ns']))} too early.{guess}"
+            f"{duration(int(link['early_ns']))} too early.{more}{guess}"
         )
-        findings.append(Finding(message, int(at_ns[again]), (int(seq[first]), int(seq[again]))))
+        shown = ordered["row"].to_numpy()[places[: _SHOWN_CALLS - 1]]
+        findings.append(Finding(message, int(at_ns[again]), _seqs(frames, np.append(first, shown))))
     sure = same & (early["linked_by"].to_numpy() == "operation")
     if sure.any():
         verdict = "FAIL"
@@ -108,7 +118,7 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
         float(len(early)),
         0.0,
         tuple(findings),
-        untold=len(early) - len(findings),
+        untold=len(places_of) - len(findings),
         remedy=remedy,
         note=note,
     )

@@ -61,8 +61,8 @@ _STYLE: Any = {
 _SIZE = (9.4, 2.7)
 _DPI = 120
 _BOX = (0.05, 0.135, 0.925, 0.735)
-_STRETCHES = 420
-_LIVE_STRETCHES = 1000  # of the curves that can be zoomed into
+_STRETCHES = (420, 1200)  # of one curve, and of all limits' together, so that a page stays small
+_LIVE_STRETCHES = (900, 3600)  # of the curves that can be zoomed into
 _MOST_BINS = 48
 _BINS_NS = tuple(n * 1_000_000_000 for n in (1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400))
 _MINUTE_NS = 60_000_000_000
@@ -150,7 +150,7 @@ def use_of_limit(frames: Frames, use: LimitUse, ax: Axes) -> Axes:
     for curve in curves:
         times, level = np.append(start_ns, curve.at_ns), np.append(0, curve.level)
         shown = times <= end_ns
-        times, level = thinned(times[shown], level[shown])
+        times, level = thinned(times[shown], level[shown], _stretches(frames, _STRETCHES))
         times, level = np.append(times, end_ns), np.append(level, level[-1])
         hours = (times - start_ns) / HOUR_NS
         colour = PALETTE[curve.name]
@@ -271,7 +271,7 @@ def promised_and_kept(frames: Frames, ax: Axes) -> Axes:
     early = asked["late_ns"].to_numpy() < 0
     for chosen, colour in ((~early, "admitted"), (early, "asked")):
         x, y = _spots(promised[chosen], np.minimum(kept[chosen], high), most, high)
-        ax.plot(x, y, "o", color=PALETTE[colour], markersize=3, alpha=0.6, markeredgewidth=0)
+        _strokes(ax, x, y, 0.0, colour, 4.5)
     ax.plot([0, min(most, high)], [0, min(most, high)], color=PALETTE["limit"], linewidth=1.2, dashes=(5, 3))
     ax.set_xlim(0, most)
     ax.set_ylim(0, high)
@@ -288,7 +288,7 @@ def tokens_by_lane(frames: Frames, ax: Axes) -> Axes:
     for i, one in enumerate(reversed(lanes)):
         x = (one.at_ns - start_ns) / HOUR_NS
         x, y = _spots(x, np.full(len(x), float(i)), hours, float(len(lanes)))
-        ax.plot(x, y, "|", color=PALETTE[one.colour], markersize=11, alpha=0.8, markeredgewidth=1.4)
+        _strokes(ax, x, y, 0.28, one.colour, 1.4)
     ax.set_ylim(-0.6, len(lanes) - 0.4)
     _finish(ax, frames, [])
     ax.yaxis.set_major_locator(FixedLocator(list(range(len(lanes)))))
@@ -299,18 +299,30 @@ def tokens_by_lane(frames: Frames, ax: Axes) -> Axes:
     return ax
 
 
+def _strokes(
+    ax: Axes, x: npt.NDArray[Any], y: npt.NDArray[Any], half: float, colour: str, width: float
+) -> None:
+    """Upright strokes, or dots, as one path: an element each would make the page large."""
+    gap = np.full(len(x), np.nan)
+    across, up = np.column_stack([x, x, gap]).ravel(), np.column_stack([y - half, y + half, gap]).ravel()
+    cap: Any = "butt" if half else "round"
+    ax.plot(across, up, color=PALETTE[colour], linewidth=width, alpha=0.75, solid_capstyle=cap)
+
+
 def _spots(
     x: npt.NDArray[Any], y: npt.NDArray[Any], width: float, height: float
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Points of which no two would cover each other: one for each cell of a fine grid."""
-    cell = np.round(x / width * 400).astype(np.int64) * 1000 + np.round(y / max(height, 1e-9) * 120).astype(
-        np.int64
+    across, up = (
+        np.round(values / most * cells).astype(np.int64)
+        for values, most, cells in ((x, width, 300), (y, max(height, 1e-9), 90))
     )
+    cell = across * 1000 + up
     _, first = np.unique(cell, return_index=True)
     return x[first], y[first]
 
 
-def thinned(times: Ints, level: Ints, stretches: int = _STRETCHES) -> tuple[Ints, Ints]:
+def thinned(times: Ints, level: Ints, stretches: int = _STRETCHES[0]) -> tuple[Ints, Ints]:
     """A step curve in at most a few thousand points: of each stretch the first, lowest, highest and last."""
     if len(times) <= 2 * stretches:
         return times, level
@@ -325,6 +337,12 @@ def thinned(times: Ints, level: Ints, stretches: int = _STRETCHES) -> tuple[Ints
         kept.append(where[np.searchsorted(where, first)])
     points = np.unique(np.concatenate(kept))
     return times[points], level[points]
+
+
+def _stretches(frames: Frames, most: tuple[int, int]) -> int:
+    """How many stretches a curve is thinned to, so that those of all limits together are not too many."""
+    drawn = min(sum(bool(use.keys) for use in frames.once(limit_uses)), _MOST_LIMITS)
+    return min(most[0], most[1] // max(drawn, 1))
 
 
 def bin_ns(frames: Frames) -> int:
@@ -471,7 +489,8 @@ def _promises_drawing(frames: Frames) -> Drawing:
     caption = (
         "Each dot is a refusal, or several that would cover each other: to the right how long its "
         "Retry-After asked to wait, upwards how long it was until the next call to the same key, both in "
-        "seconds. Below the dashed line the app called too early. Waits of more than twice the scale are drawn at its edge."
+        "seconds. Below the dashed line the app called too early. Waits of more than twice the scale are "
+        "drawn at its edge."
     )
     alt = f"Of {len(table):,} refusals with a promised wait, {early:,} were followed by a call too early."
     return _drawing("promises", "Promised waits and kept ones", caption, alt, frames, promised_and_kept)
@@ -493,7 +512,7 @@ def _series(frames: Frames, use: LimitUse) -> str:
     for curve in drawn:
         times, level = np.append(start_ns, curve.at_ns), np.append(0, curve.level)
         shown = times <= end_ns
-        times, level = thinned(times[shown], level[shown], _LIVE_STRETCHES)
+        times, level = thinned(times[shown], level[shown], _stretches(frames, _LIVE_STRETCHES))
         times, level = np.append(times, end_ns), np.append(level, level[-1])
         ms = (times - start_ns) // 1_000_000
         values = [int(v) if v == int(v) else round(float(v), 2) for v in level.tolist()]
@@ -510,21 +529,21 @@ def _series(frames: Frames, use: LimitUse) -> str:
     changes = [frames.run.start_ns + change.after_ns for change in use.limit.changes]
     moments = np.array([start_ns, *(moment for moment in changes if start_ns < moment < end_ns)])
     number = numbers(frames, use.limit, moments) if use.limit.changes else [use.number]
+    there = [one for one in frames.once(happenings) if start_ns <= one.at_ns < end_ns]
+    divides = [one for one in there if not one.lasts(frames.span_ns)]
     marks = [
-        ((one.at_ns - start_ns) // 1_000_000, ((one.until_ns or one.at_ns) - start_ns) // 1_000_000, letter)
-        for letter, one in zip(
-            _MARKS,
-            [
-                one
-                for one in frames.once(happenings)
-                if start_ns <= one.at_ns < end_ns and not one.lasts(frames.span_ns)
-            ],
-            strict=False,
+        (
+            (one.at_ns - start_ns) // 1_000_000,
+            ((one.until_ns or one.at_ns) - start_ns) // 1_000_000,
+            letter,
+            one.label,
         )
+        for letter, one in zip(_MARKS, divides, strict=False)
     ]
     document = {
         "start": start_ns // 1_000_000,
         "span": max((end_ns - start_ns) // 1_000_000, 1),
+        "key": [*dict.fromkeys((curve["label"], curve["colour"]) for curve in curves), ("limit", "limit")],
         "most": float(max(most, *(int(n) for n in number))) * 1.1,
         "curves": curves,
         "limit": {

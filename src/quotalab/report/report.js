@@ -27,6 +27,11 @@
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${still.getAttribute("aria-label")} Keys: plus and minus zoom, arrows move, 0 shows all.`);
     tip.textContent = "Drag over a stretch to zoom in; point at the curve to read it.";
+    const words = document.createElement("span");
+    words.className = "words";
+    for (const [text, colour] of data.key) { const one = make("b", "", words); one.textContent = text; one.style.color = `var(--${colour})`; }
+    for (const mark of data.marks) { make("span", "soft", words).textContent = `${mark[2]} ${mark[3]}`; }
+    bar.append(words);
     const whole = [0, data.span];
     let view = whole, cursor = null, drag = null, due = false;
     const later = () => { if (!due) { due = true; requestAnimationFrame(draw); } };
