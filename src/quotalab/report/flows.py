@@ -39,7 +39,7 @@ _TOLD = {
     "token-refused": "no token is given",
     "token-revoked": "the token is revoked",
 }
-_MOST_TEXT = 44
+_LETTER = 6.4  # of the pictures' text, about
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,15 @@ class Flow:
                 y += _NOTE
                 continue
             start, end = _LANES[step.sender], _LANES["provider"]
+            most = round((end - start) / _LETTER)
             middle, colour = (start + end) / 2, "--ink" if step.good else "--fail"
             parts.append(
                 f'<text x="{middle:g}" y="{y + 8}" text-anchor="middle" fill="var(--text)">'
-                f"{_text(step.request)}</text>"
+                f"{_text(step.request, most)}</text>"
                 f'<line x1="{start}" x2="{end}" y1="{y + 13}" y2="{y + 13}" stroke="var(--ink)" '
                 f'marker-end="url(#{name}-tip)"/>'
                 f'<text x="{middle:g}" y="{y + 26}" text-anchor="middle" fill="var({colour})">'
-                f"{_text(step.answer)}</text>"
+                f"{_text(step.answer, most)}</text>"
                 f'<line x1="{end}" x2="{start}" y1="{y + 31}" y2="{y + 31}" stroke="var({colour})" '
                 f'stroke-dasharray="5 3" marker-end="url(#{name}-tip)"/>'
             )
@@ -313,8 +314,7 @@ def _step(frames: Frames, row: int) -> Step:
         pkce = f", PKCE {text('oauth:pkce_method')}" if text("oauth:pkce_method") else ""
         request = f"token: {grant or 'no grant'}{pkce}"
         if text("oauth:issued_token"):
-            answer += ", access token"
-            answer += " and refresh token" if text("oauth:issued_refresh_token") else ""
+            answer += ", access and refresh token" if text("oauth:issued_refresh_token") else ", access token"
             answer += f" for {scopes}" if scopes else ""
     elif call["kind"] == "authorize" and text("path") == AUTHORIZE and text("method") == "GET":
         asked = [text("oauth:pkce_method") and f"PKCE {text('oauth:pkce_method')}"]
@@ -330,6 +330,6 @@ def _step(frames: Frames, row: int) -> Step:
     return Step(seq, at_ns, sender if sender in _LANES else "app", request, answer, good, is_api)
 
 
-def _text(text: str, most: int = _MOST_TEXT) -> str:
+def _text(text: str, most: int) -> str:
     shown = visible(text)
     return str(escape(shown if len(shown) <= most else shown[: most - 1] + "…"))
