@@ -112,7 +112,7 @@ class _Calls:
     def shown(self, calls: pd.DataFrame) -> list[dict[str, Any]]:
         """Texts for the columns of a table of calls."""
         columns = ["person", "operation", "method", "path", "limit"]
-        texts = [calls[name].astype(object).where(calls[name].notna(), "").tolist() for name in columns]
+        texts = [_texts(calls[name]) for name in columns]
         numbers = [calls[name].tolist() for name in ("seq", "at", "status")]
         promises = calls["retry_after_ns"].tolist()
         return [
@@ -133,6 +133,12 @@ class _Calls:
                 *numbers, promises, *texts, strict=True
             )
         ]
+
+
+def _texts(column: pd.Series) -> list[str]:
+    """The values of a categorical; never all of its categories, of which a large run has a million."""
+    categories = column.cat.categories
+    return [str(categories[code]) if code >= 0 else "" for code in column.cat.codes.tolist()]
 
 
 def _headers(frames: Frames, verdict: Verdict) -> dict[int, tuple[dict[str, str], dict[str, str]]]:
