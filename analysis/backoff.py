@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ _MINUTE_NS = 60 * _SECOND_NS
 _SHOWN_CALLS = 50  # of one finding; its message has the number of all
 
 
-@rule("QL201", "retry-before-retry-after")
+@rule("QL201", "retry-before-retry-after", unit="early calls")
 def retry_before_retry_after(frames: Frames) -> Judgement:
     """The app called again before the time that Retry-After had promised.
 
@@ -63,7 +64,7 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
     it binds the operation that was told. A Retry-After of zero promises nothing. Where the operation of a
     call is not known, calls are taken for the same operation's if person and route are the same, the finding
     says so, and on such a guess alone the verdict is REVIEW: an app that sends `traceparent` over sockets
-    makes it sure.
+    makes it sure. A finding is a refusal with all calls that came before its end.
 
     ## Why it matters
     Retry-After is an instruction. A provider that sees it ignored sees an app that hammers on when it is in
@@ -86,10 +87,14 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
     early = frames.once(_all_early)
     same = early["same"].to_numpy(dtype=bool)
     seq, at_ns = calls["seq"].to_numpy(), calls["at"].to_numpy()
-    findings = []
     ordered = early.iloc[np.argsort(~same, kind="stable")]  # the refused operations' own calls first
-    for link in ordered.iloc[:MOST_FINDINGS].to_dict("records"):
-        first, again = int(link["refusal"]), int(link["row"])
+    places_of: dict[int, list[int]] = {}
+    for place, first in enumerate(ordered["refusal"].tolist()):
+        places_of.setdefault(first, []).append(place)
+    findings = []
+    for first, places in itertools.islice(places_of.items(), MOST_FINDINGS):
+        link = ordered.iloc[places[0]].to_dict()
+        again = int(link["row"])
         who = "the same operation" if link["linked_by"] == "operation" else "the same person and route"
         if not link["same"]:
             other = calls["person"].iloc[first] == calls["person"].iloc[again]
@@ -97,13 +102,18 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
         guess = ""
         if link["same"] and link["linked_by"] != "operation":
             guess = " The operation is not known: linked by person, route and time."
+        more = ""
+        if len(places) > 1:
+            own = int(ordered["same"].iloc[places[1:]].sum())
+            more = f" {count(len(places) - 1, 'more call')} came before that end, {own:,} of them its own."
         message = (
             f"Call {seq[first]} {_was(frames, first)} at {clock_time(at_ns[first])} "
             f"with Retry-After {promise[first] / 1e9:g} s; {who} called again "
             f"{duration(int(at_ns[again] - at_ns[first]))} later (call {seq[again]}), "
-            f"{duration(int(link['early_ns']))} too early.{guess}"
+            f"{duration(int(link['early_ns']))} too early.{more}{guess}"
         )
-        findings.append(Finding(message, int(at_ns[again]), (int(seq[first]), int(seq[again]))))
+        shown = ordered["row"].to_numpy()[places[: _SHOWN_CALLS - 1]]
+        findings.append(Finding(message, int(at_ns[again]), _seqs(frames, np.append(first, shown))))
     sure = same & (early["linked_by"].to_numpy() == "operation")
     if sure.any():
         verdict = "FAIL"
@@ -123,13 +133,13 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
         float(len(early)),
         0.0,
         tuple(findings),
-        untold=len(early) - len(findings),
+        untold=len(places_of) - len(findings),
         remedy=remedy,
         note=note,
     )
 
 
-@rule("QL202", "retry-too-fast")
+@rule("QL202", "retry-too-fast", unit="s")
 def retry_too_fast(frames: Frames) -> Judgement:
     """The app retried without waiting, where the answer had not said how long.
 
@@ -185,7 +195,7 @@ def retry_too_fast(frames: Frames) -> Judgement:
     return Judgement(verdict, metric, least_ns / 1e9, tuple(findings), untold=untold)
 
 
-@rule("QL203", "retry-without-jitter", same_share=0.5, least=8)
+@rule("QL203", "retry-without-jitter", unit="share", same_share=0.5, least=8)
 def retry_without_jitter(frames: Frames, *, same_share: float, least: float) -> Judgement:
     """The app's waits before retries are all the same.
 
@@ -241,7 +251,7 @@ def retry_without_jitter(frames: Frames, *, same_share: float, least: float) -> 
     return Judgement(verdict, worst, same_share, tuple(findings))
 
 
-@rule("QL204", "unbounded-retries", most=8)
+@rule("QL204", "unbounded-retries", unit="retries in a row", most=8)
 def unbounded_retries(frames: Frames, *, most: float) -> Judgement:
     """The app went on retrying one call without an end.
 
@@ -304,7 +314,7 @@ def unbounded_retries(frames: Frames, *, most: float) -> Judgement:
     return Judgement(verdict, float(chain["number"].max()), most, tuple(findings), untold=untold, note=note)
 
 
-@rule("QL205", "retry-of-permanent-error")
+@rule("QL205", "retry-of-permanent-error", unit="repeats")
 def retry_of_permanent_error(frames: Frames) -> Judgement:
     """The app repeated a call whose answer no waiting changes.
 
@@ -354,7 +364,7 @@ def retry_of_permanent_error(frames: Frames) -> Judgement:
     return Judgement(verdict, float(len(links)), 0.0, tuple(findings), untold=untold)
 
 
-@rule("QL206", "unsafe-retry")
+@rule("QL206", "unsafe-retry", unit="retries")
 def unsafe_retry(frames: Frames) -> Judgement:
     """The app repeated a request that may have been carried out already.
 
@@ -415,7 +425,7 @@ def unsafe_retry(frames: Frames) -> Judgement:
     return Judgement(verdict, float(len(links)), 0.0, tuple(findings), untold=untold, note=note)
 
 
-@rule("QL207", "retry-storm", warn=4.0, fail=8.0, least=10)
+@rule("QL207", "retry-storm", unit="attempts for each call wanted", warn=4.0, fail=8.0, least=10)
 def retry_storm(frames: Frames, *, warn: float, fail: float, least: float) -> Judgement:
     """The app's retries multiplied its load while the provider was in trouble.
 
@@ -469,7 +479,7 @@ def retry_storm(frames: Frames, *, warn: float, fail: float, least: float) -> Ju
     return Judgement(verdict, metric, warn, tuple(findings), untold=len(over) - len(findings), note=note)
 
 
-@rule("QL208", "gave-up-early", longest_s=60.0, slack_s=10.0)
+@rule("QL208", "gave-up-early", unit="operations", longest_s=60.0, slack_s=10.0)
 def gave_up_early(frames: Frames, *, longest_s: float, slack_s: float) -> Judgement:
     """The app gave up at the first trouble, although there was time to try again.
 
@@ -541,7 +551,17 @@ def gave_up_early(frames: Frames, *, longest_s: float, slack_s: float) -> Judgem
     return Judgement(verdict, float(len(lost)), 0.0, tuple(findings), untold=len(lost) - len(findings))
 
 
-@rule("QL209", "slow-recovery", above=1.5, below=0.5, within_s=600.0, failures=10, apart_s=300.0, least=20)
+@rule(
+    "QL209",
+    "slow-recovery",
+    unit="s",
+    above=1.5,
+    below=0.5,
+    within_s=600.0,
+    failures=10,
+    apart_s=300.0,
+    least=20,
+)
 def slow_recovery(
     frames: Frames,
     *,
@@ -651,7 +671,7 @@ def slow_recovery(
     return Judgement(verdict, slowest, within_s, tuple(findings), note="; ".join(notes[:5]))
 
 
-@rule("QL210", "wait-cut-short", least_share=0.5, edge_s=1.0)
+@rule("QL210", "wait-cut-short", unit="waits", least_share=0.5, edge_s=1.0)
 def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judgement:
     """The app waited after a refusal, but not long enough.
 
@@ -728,7 +748,7 @@ def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judg
     return Judgement(verdict, float(found), 0.0, tuple(findings), untold=found - len(findings))
 
 
-@rule("QL211", "retry-after-misread", least=3, kept_share=0.5)
+@rule("QL211", "retry-after-misread", unit="share", least=3, kept_share=0.5)
 def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> Judgement:
     """The app does not understand a form in which Retry-After is written, or takes it for something else.
 
@@ -810,7 +830,7 @@ def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> J
     return Judgement(verdict, min(shares.values()), kept_share, tuple(findings), note=note)
 
 
-@rule("QL212", "backoff-without-growth", growth=1.2, least=8)
+@rule("QL212", "backoff-without-growth", unit="times as long", growth=1.2, least=8)
 def backoff_without_growth(frames: Frames, *, growth: float, least: float) -> Judgement:
     """The app's waits do not grow from one retry of a call to the next.
 

@@ -15,7 +15,7 @@ from quotalab.rules.times import count
 _NOT_NAMED = "no file of the app was searched: name them under [tool.quotalab.app] files"
 
 
-@rule("QL320", "token-at-rest")
+@rule("QL320", "token-at-rest", unit="places")
 def token_at_rest(frames: Frames) -> Judgement:
     """A token, a code or the client secret stands readable in a file that the app keeps.
 
@@ -45,7 +45,7 @@ def token_at_rest(frames: Frames) -> Judgement:
     return _judge(frames, "state", "encrypt tokens at rest, under a key that lies elsewhere")
 
 
-@rule("QL321", "token-in-log")
+@rule("QL321", "token-in-log", unit="places")
 def token_in_log(frames: Frames) -> Judgement:
     """A token, a code or the client secret stands readable in a log of the app's.
 
@@ -71,7 +71,7 @@ def token_in_log(frames: Frames) -> Judgement:
     return _judge(frames, "log", "log no header, body or query that carries credentials")
 
 
-@rule("QL322", "secret-in-own-output")
+@rule("QL322", "secret-in-own-output", unit="places")
 def secret_in_own_output(frames: Frames) -> Judgement:
     """A secret of the run stands in what quotalab itself has written: a fault of quotalab's.
 

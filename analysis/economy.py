@@ -24,7 +24,7 @@ _SAMPLE = 200  # reads whose headers are looked at
 _SECOND_NS = 1_000_000_000
 
 
-@rule("QL601", "polling", repeats=10, every_s=900.0, regular=0.25)
+@rule("QL601", "polling", unit="pollers", repeats=10, every_s=900.0, regular=0.25)
 def polling(frames: Frames, *, repeats: int, every_s: float, regular: float) -> Judgement:
     """The app asked for the same thing again and again, at regular times, and it had not changed.
 
@@ -89,7 +89,7 @@ def polling(frames: Frames, *, repeats: int, every_s: float, regular: float) -> 
     return Judgement(verdict, float(len(findings)), 0.0, told, note=note, untold=len(findings) - len(told))
 
 
-@rule("QL602", "unconditional-reads", reads=10)
+@rule("QL602", "unconditional-reads", unit="reads", reads=10)
 def unconditional_reads(frames: Frames, *, reads: int) -> Judgement:
     """The provider offers an ETag, and the app asked again without If-None-Match.
 
@@ -146,7 +146,7 @@ def unconditional_reads(frames: Frames, *, reads: int) -> Judgement:
     return Judgement(verdict, float(len(unused)), float(reads), tuple(findings), note=note)
 
 
-@rule("QL603", "repeated-reads", within_s=5.0, repeated=0.02)
+@rule("QL603", "repeated-reads", unit="share", within_s=5.0, repeated=0.02)
 def repeated_reads(frames: Frames, *, within_s: float, repeated: float) -> Judgement:
     """The app read the same thing for the same person again within seconds.
 
@@ -201,7 +201,7 @@ def repeated_reads(frames: Frames, *, within_s: float, repeated: float) -> Judge
     return Judgement("WARN", metric, repeated, tuple(finding for _, finding in findings), note=note)
 
 
-@rule("QL604", "calls-per-operation", most=10, waste=1.5)
+@rule("QL604", "calls-per-operation", unit="calls an operation", most=10, waste=1.5)
 def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgement:
     """What a person asks costs more calls than it should.
 
@@ -267,7 +267,7 @@ def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgeme
     return Judgement(verdict, worst, float(most), tuple(finding for _, finding in findings))
 
 
-@rule("QL605", "limit-filled-by-few", near=0.8, calls_each=50)
+@rule("QL605", "limit-filled-by-few", unit="calls a person", near=0.8, calls_each=50)
 def limit_filled_by_few(frames: Frames, *, near: float, calls_each: float) -> Judgement:
     """A limit of the whole app is nearly used up, and few people use it.
 
@@ -320,7 +320,7 @@ def limit_filled_by_few(frames: Frames, *, near: float, calls_each: float) -> Ju
     return Judgement(verdict, worst, float(calls_each), tuple(findings))
 
 
-@rule("QL606", "no-bulk", least=10, within_s=60.0)
+@rule("QL606", "no-bulk", unit="calls for different things", least=10, within_s=60.0)
 def no_bulk(frames: Frames, *, least: int, within_s: float) -> Judgement:
     """Objects were read one by one where the API gives them as a list.
 
@@ -388,7 +388,7 @@ def no_bulk(frames: Frames, *, least: int, within_s: float) -> Judgement:
     return Judgement(verdict, metric, float(least), tuple(findings), untold=len(found) - len(findings))
 
 
-@rule("QL607", "page-size-too-small", saved=0.05)
+@rule("QL607", "page-size-too-small", unit="share", saved=0.05)
 def page_size_too_small(frames: Frames, *, saved: float) -> Judgement:
     """Lists were fetched in smaller pages than the API gives.
 

@@ -24,7 +24,7 @@ _GIVEN_UP = ("failed", "declined")
 _UNKNOWN = "what people asked of the app is not known to a sandbox that stands alone"
 
 
-@rule("QL501", "failed-operations")
+@rule("QL501", "failed-operations", unit="share")
 def failed_operations(frames: Frames) -> Judgement:
     """People did not get what they asked for.
 
@@ -88,7 +88,7 @@ def failed_operations(frames: Frames) -> Judgement:
     return Judgement(verdict, metric, most, tuple(finding for _, finding in findings), note=note)
 
 
-@rule("QL502", "long-waits")
+@rule("QL502", "long-waits", unit="s")
 def long_waits(frames: Frames) -> Judgement:
     """People waited too long for what they got.
 
@@ -152,7 +152,7 @@ def long_waits(frames: Frames) -> Judgement:
     return Judgement(verdict, p95_ns / 1e9, most_ns / 1e9, tuple(findings), note=note, untold=untold)
 
 
-@rule("QL503", "error-shown-to-person", errors=0.01)
+@rule("QL503", "error-shown-to-person", unit="share", errors=0.01)
 def error_shown_to_person(frames: Frames, *, errors: float) -> Judgement:
     """People were shown an error that the app could have kept from them.
 
@@ -218,7 +218,7 @@ def error_shown_to_person(frames: Frames, *, errors: float) -> Judgement:
     )
 
 
-@rule("QL504", "lost-operations", lost=0.01)
+@rule("QL504", "lost-operations", unit="share", lost=0.01)
 def lost_operations(frames: Frames, *, lost: float) -> Judgement:
     """What people asked for was given up on after a refusal or an error, and nobody took it up again.
 
@@ -276,7 +276,9 @@ def lost_operations(frames: Frames, *, lost: float) -> Judgement:
     return Judgement(verdict, metric, lost, told, untold=len(findings) - len(told))
 
 
-@rule("QL505", "starved-interactive", interactive_s=900.0, lost_share=0.05, background_share=0.5)
+@rule(
+    "QL505", "starved-interactive", unit="share", interactive_s=900.0, lost_share=0.05, background_share=0.5
+)
 def starved_interactive(
     frames: Frames, *, interactive_s: float, lost_share: float, background_share: float
 ) -> Judgement:
@@ -341,7 +343,7 @@ def starved_interactive(
     )
 
 
-@rule("QL506", "starved-background", interactive_s=900.0, lost_share=0.5)
+@rule("QL506", "starved-background", unit="share", interactive_s=900.0, lost_share=0.5)
 def starved_background(frames: Frames, *, interactive_s: float, lost_share: float) -> Judgement:
     """What nobody waited for was hardly ever done.
 
@@ -388,7 +390,7 @@ def starved_background(frames: Frames, *, interactive_s: float, lost_share: floa
     return Judgement("WARN", theirs, lost_share, tuple(findings))
 
 
-@rule("QL507", "stale-answers", stale_share=0.5, oldest_s=86400.0)
+@rule("QL507", "stale-answers", unit="share", stale_share=0.5, oldest_s=86400.0)
 def stale_answers(frames: Frames, *, stale_share: float, oldest_s: float) -> Judgement:
     """People were shown old copies more often, or older ones, than is fit.
 

@@ -24,7 +24,7 @@ _INSTANTS = ("http_date", "iso", "epoch")  # forms of Retry-After that speak of 
 _OWN = ("person", "token")  # a limit that is kept for each of these is nobody else's
 
 
-@rule("QL101", "quota-overrun")
+@rule("QL101", "quota-overrun", unit="refused calls")
 def quota_overrun(frames: Frames) -> Judgement:
     """The app asked for more calls than a limit allows.
 
@@ -87,7 +87,9 @@ def quota_overrun(frames: Frames) -> Judgement:
     disobeyed = int(early["same"].sum())
     if disobeyed:
         sure = (early["same"] & (early["linked_by"] == "operation")).any()
-        return Judgement("FAIL" if sure else "REVIEW", float(disobeyed), 0.0, findings, remedy)
+        return Judgement(
+            "FAIL" if sure else "REVIEW", float(disobeyed), 0.0, findings, remedy, unit="early calls"
+        )
     note = f"{count(len(refused), 'call')} refused, and each promise kept" if len(refused) else None
     return Judgement("PASS", 0.0, 0.0, note=note)
 
@@ -113,7 +115,7 @@ def _let_through(frames: Frames) -> tuple[Finding, ...]:
     return tuple(findings[:MOST_FINDINGS])
 
 
-@rule("QL102", "no-headroom")
+@rule("QL102", "no-headroom", unit="share")
 def no_headroom(frames: Frames) -> Judgement:
     """The app came closer to a limit than is wise.
 
@@ -151,7 +153,7 @@ def no_headroom(frames: Frames) -> Judgement:
     return Judgement(verdict, min(use.headroom for use in uses), least, findings)
 
 
-@rule("QL103", "window-edge-burst")
+@rule("QL103", "window-edge-burst", unit="share")
 def window_edge_burst(frames: Frames) -> Judgement:
     """The app used two windows' worth of a fixed limit around their edge.
 
@@ -216,7 +218,7 @@ def window_edge_burst(frames: Frames) -> Judgement:
     return Judgement(verdict, worst, most, tuple(findings))
 
 
-@rule("QL104", "concurrency-overrun")
+@rule("QL104", "concurrency-overrun", unit="refused calls")
 def concurrency_overrun(frames: Frames) -> Judgement:
     """The app had more calls under way at once than the provider allows.
 
@@ -281,7 +283,7 @@ def concurrency_overrun(frames: Frames) -> Judgement:
     return Judgement(verdict, float(refused), 0.0, told, remedy, untold=len(findings) - len(told))
 
 
-@rule("QL105", "herd-at-reset", people=5, herd_share=0.1, within_s=1.0)
+@rule("QL105", "herd-at-reset", unit="callers at once", people=5, herd_share=0.1, within_s=1.0)
 def herd_at_reset(frames: Frames, *, people: int, herd_share: float, within_s: float) -> Judgement:
     """Many people's calls came at the same instant, after a limit had made them wait.
 
@@ -362,7 +364,7 @@ def herd_at_reset(frames: Frames, *, people: int, herd_share: float, within_s: f
     )
 
 
-@rule("QL106", "unfair-share", jain=0.8, least=3, chance=0.001, together_s=600.0)
+@rule("QL106", "unfair-share", unit="of 1 (Jain's index)", jain=0.8, least=3, chance=0.001, together_s=600.0)
 def unfair_share(frames: Frames, *, jain: float, least: int, chance: float, together_s: float) -> Judgement:
     """Some people got far less of a shared limit than others who asked for the same at the same time.
 
@@ -450,7 +452,7 @@ def unfair_share(frames: Frames, *, jain: float, least: int, chance: float, toge
     )
 
 
-@rule("QL107", "penalty-triggered", near=0.5)
+@rule("QL107", "penalty-triggered", unit="share", near=0.5)
 def penalty_triggered(frames: Frames, *, near: float) -> Judgement:
     """The app made so many mistakes that the provider blocked it, or nearly did.
 
@@ -506,7 +508,7 @@ def penalty_triggered(frames: Frames, *, near: float) -> Judgement:
     return Judgement(verdict, worst, near, shown, untold=len(findings) - len(shown))
 
 
-@rule("QL108", "overshoot-in-flight")
+@rule("QL108", "overshoot-in-flight", unit="calls at once")
 def overshoot_in_flight(frames: Frames) -> Judgement:
     """Calls were on their way already when the app learned that a limit was spent.
 
@@ -557,7 +559,7 @@ def overshoot_in_flight(frames: Frames) -> Judgement:
     return Judgement("WARN" if findings else "PASS", most, 0.0, tuple(findings), note=note, untold=untold)
 
 
-@rule("QL109", "ignored-limit-headers")
+@rule("QL109", "ignored-limit-headers", unit="ignored answers")
 def ignored_limit_headers(frames: Frames) -> Judgement:
     """The app was told that nothing was left of a limit, and asked all the same.
 
@@ -771,7 +773,7 @@ def _by_day(api: pd.DataFrame, most: float, remedy: str | None) -> Judgement:
         seqs = tuple(int(seq) for seq in refused["seq"].iloc[:_SHOWN_CALLS])
         findings.append(Finding(message, int(refused["at"].iloc[0]), seqs))
     verdict = "FAIL" if findings else "PASS"
-    return Judgement(verdict, float(shares.max()), most, tuple(findings), remedy)
+    return Judgement(verdict, float(shares.max()), most, tuple(findings), remedy, unit="share")
 
 
 def _headroom(frames: Frames, use: LimitUse) -> Finding:

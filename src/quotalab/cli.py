@@ -8,11 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quotalab import __version__
 from quotalab.errors import FaultError, InputError, QuotalabError, ScenarioError
 from quotalab.workspace import Workspace
+
+if TYPE_CHECKING:
+    from quotalab.rules import Verdict
 
 __all__ = ["main"]
 
@@ -134,6 +137,20 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="judge a run folder again and render it")
     report.set_defaults(function=_report)
     report.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+    report.add_argument(
+        "other", type=Path, nargs="?", metavar="OTHER", help="another run folder, to show beside the first"
+    )
+    report.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="with OTHER: where the page of both goes (OTHER/beside.html)",
+    )
+    report.add_argument(
+        "--annotations",
+        action="store_true",
+        help="print GitHub's annotations too; under GITHUB_ACTIONS that is the default",
+    )
     report.add_argument(
         "--rules",
         metavar="IDS",
@@ -369,6 +386,7 @@ def _run(options: argparse.Namespace) -> int:
 
     verdict = judge_run(simulated.folder, workspace, timer=timings.done)
     print(summary(verdict, colour=_wants_colour()))
+    _annotate(verdict)
     if options.timings:
         print("\n" + timings.table(asked.span_ns))
     print(f"\n{simulated.folder}")
@@ -511,10 +529,26 @@ def _live_line(text: str) -> None:
     print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
+def _annotate(verdict: Verdict, asked: bool = False) -> None:
+    """Lines that GitHub's runner takes out of a job's output and shows beside it."""
+    if asked or os.environ.get("GITHUB_ACTIONS") == "true":
+        from quotalab.report import github_lines
+
+        print("\n".join(github_lines(verdict)))
+
+
 def _report(options: argparse.Namespace) -> int:
-    from quotalab.report import document, judge_run, summary
+    from quotalab.report import compare_runs, document, judge_run, summary
 
     workspace = Workspace.find(Path.cwd(), options.workspace)
+    if options.other is not None:
+        if options.rules or options.json or options.strict or options.annotations:
+            raise InputError("report: two runs side by side take no --rules, --json, --strict, --annotations")
+        text, path = compare_runs(options.run, options.other, workspace, options.html)
+        print(f"{text}\n\n{path}")
+        return 0
+    if options.html is not None:
+        raise InputError("--html: is for two runs; one run's page is report.html in its folder")
     only = [part.strip() for part in options.rules.split(",") if part.strip()] if options.rules else None
     if options.rules and not only:
         raise InputError("--rules: names no rule")
@@ -526,6 +560,7 @@ def _report(options: argparse.Namespace) -> int:
         print(f"\n{options.run}")
         if only is not None:
             print("Only some rules were asked, so nothing in the run folder was changed.")
+        _annotate(verdict, options.annotations)
     return verdict.exit_code(strict=options.strict)
 
 

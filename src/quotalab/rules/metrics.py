@@ -50,7 +50,7 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "planned": binned(operations["planned"]),
-            "demand": binned(operations["planned"], _calls_wanted(operations, calls[~refused])),
+            "demand": binned(operations["planned"], frames.once(_calls_wanted)),
             "admitted": binned(calls["at"][~refused]),
             "refused": binned(calls["at"][refused]),
         },
@@ -58,20 +58,23 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
     )
 
 
-def _calls_wanted(operations: pd.DataFrame, admitted: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """How many calls each operation would have taken, had none been refused."""
+def _calls_wanted(frames: Frames) -> npt.NDArray[np.float64]:
+    """How many calls each operation would have taken, had none been refused. Use with ``frames.once``."""
+    operations, calls = frames.operations, frames.api_calls
+    admitted = calls[calls["limit"].isna()]
     done = operations[operations["outcome"] == "done"]
     made = admitted["operation"].value_counts()
     if not made.sum():
         return np.full(len(operations), len(admitted) / len(done) if len(done) else 1.0)
-    calls = made.reindex(done["operation"].astype(object), fill_value=0).to_numpy()
-    fallback = float(calls.mean()) if len(done) else 1.0
+    made.index = made.index.astype("str")  # looked up as texts: two sets of a million categories are slow
+    each = made.reindex(done["operation"].astype("str"), fill_value=0).to_numpy()
+    fallback = float(each.mean()) if len(done) else 1.0
     codes = operations["name"].cat.codes.to_numpy().astype(np.int64)
     names = len(operations["name"].cat.categories)
     done_codes = done["name"].cat.codes.to_numpy().astype(np.int64)
     known = done_codes >= 0
     number = np.bincount(done_codes[known], minlength=names)
-    total = np.bincount(done_codes[known], weights=calls[known], minlength=names)
+    total = np.bincount(done_codes[known], weights=each[known], minlength=names)
     mean = np.append(np.where(number > 0, total / np.maximum(number, 1), fallback), fallback)
     return mean[codes]
 

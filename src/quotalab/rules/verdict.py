@@ -58,6 +58,11 @@ class RuleResult:
         return self.judgement.verdict
 
     @property
+    def unit(self) -> str:
+        """Of the metric: ``s``, ``share``, or a noun."""
+        return self.rule.unit if self.judgement.unit is None else self.judgement.unit
+
+    @property
     def remedy(self) -> str:
         """What to change: the judgement's own words, else the first sentence of the rule's page on it."""
         if self.judgement.remedy:
@@ -238,7 +243,7 @@ def _wrong(judgement: Judgement) -> str | None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (is_number and math.isfinite(float(value))):  # type: ignore[arg-type]
             return f"the {name} {value!r}, which must be a finite number of Python's own, or None"
-    for name in ("note", "remedy"):
+    for name in ("note", "remedy", "unit"):
         text: object = getattr(judgement, name)
         if text is not None and not isinstance(text, str):
             return f"the {name} {text!r}, which must be a text or None"
@@ -312,6 +317,7 @@ def _rule(result: RuleResult) -> dict[str, Any]:
         "verdict": judgement.verdict,
         "metric": judgement.metric,
         "threshold": judgement.threshold,
+        "unit": result.unit,
         "findings": [_finding(finding) for finding in judgement.findings[:MOST_FINDINGS]],
         "findings_total": judgement.found,
         "note": judgement.note,
