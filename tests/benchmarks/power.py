@@ -36,11 +36,11 @@ from quotalab.workspace import Workspace
 
 SEEDS = 5
 NIGHT = (
-    ("overload", "polite", 40, "3h"),
-    ("overload", "obedient", 40, "3h"),
-    ("token_expiry_herd", "polite", 40, "4h"),
+    ("overload", "polite", 30, "90m"),
+    ("overload", "obedient", 30, "90m"),
+    ("token_expiry_herd", "polite", 20, "130m"),
 )
-"""Scenario, policy, people, span: ten busy hours a seed."""
+"""Scenario, policy, people, span: five busy hours a seed."""
 HERE = Workspace.find(Path(__file__).parent)
 RULES = load_rules(HERE.rule_files())
 
