@@ -121,7 +121,16 @@ def test_importing_the_lower_floors_loads_neither_gevent_nor_locust(name: str) -
 def test_importing_the_package_loads_nothing_that_costs() -> None:
     """A pytest that has quotalab installed pays for it only where a test uses it."""
     loaded = modules_after("import quotalab, quotalab.testing.plugin")
-    assert not loaded & {"gevent", "locust", "pandas", "numpy", "pyarrow", "matplotlib", "httpx", "subprocess"}
+    assert not loaded & {
+        "gevent",
+        "locust",
+        "pandas",
+        "numpy",
+        "pyarrow",
+        "matplotlib",
+        "httpx",
+        "subprocess",
+    }
 
 
 @pytest.mark.parametrize("name", ["quotalab.frames", "quotalab.rules", "quotalab.report"])

@@ -165,7 +165,13 @@ def main() -> int:
     asked = parser.parse_args()
     began = time.monotonic()
     # What does not patch the process is imported once, before all forks.
-    for name in ("httpx", "authlib.oauth2", "cryptography.fernet", "quotalab.sandbox.app", "quotalab.reference"):
+    for name in (
+        "httpx",
+        "authlib.oauth2",
+        "cryptography.fernet",
+        "quotalab.sandbox.app",
+        "quotalab.reference",
+    ):
         importlib.import_module(name)
     found: dict[str, list[int]] = {}
     for trial in range(max(asked.trials, asked.harmless)):

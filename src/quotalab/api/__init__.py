@@ -1,4 +1,4 @@
-"""quotalab for notebooks and scripts: runs are started in processes of their own, and opened as DataFrames."""
+"""quotalab for notebooks and scripts: runs in processes of their own, opened as DataFrames."""
 
 from quotalab.api.columns import CALLS, EVENTS, LIMITS, OPERATIONS
 from quotalab.api.judged import Judged

@@ -47,9 +47,7 @@ class Judged:
     def findings(self) -> pd.DataFrame:
         """A row for each finding that is told: rule, message, at (UTC), calls (their `seq`)."""
         rows = [
-            {"rule": rule["id"], **finding}
-            for rule in self.document["rules"]
-            for finding in rule["findings"]
+            {"rule": rule["id"], **finding} for rule in self.document["rules"] for finding in rule["findings"]
         ]
         table = pd.DataFrame(rows, columns=["rule", "message", "at", "calls"])
         table["at"] = pd.to_datetime(table["at"], utc=True, format="ISO8601").astype("datetime64[ns, UTC]")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -132,6 +132,5 @@ def _plotted(draw: Callable[[Axes], Axes], ax: Axes | None) -> Axes:
     if ax is None:
         from matplotlib import pyplot
 
-        figure: Any
-        figure, ax = pyplot.subplots(figsize=_SIZE, layout="constrained")
+        ax = pyplot.figure(figsize=_SIZE, layout="constrained").add_subplot()
     return draw(ax)

@@ -80,7 +80,7 @@ class UnderQuota:
             text = json.dumps(asked)
         except (TypeError, ValueError) as error:
             raise InputError(f"{name}: its arguments must be values of JSON: {error}") from None
-        ended = subprocess.run(  # noqa: S603 - our own module
+        ended = subprocess.run(
             [sys.executable, "-m", "quotalab.testing.child"],
             input=text,
             capture_output=True,

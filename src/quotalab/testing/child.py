@@ -31,7 +31,8 @@ def function() -> Callable[..., Any]:
     name = wanted["module"]
     if name not in sys.modules or getattr(sys.modules[name], "__file__", None) != wanted["file"]:
         spec = importlib.util.spec_from_file_location(name, wanted["file"])
-        assert spec is not None and spec.loader is not None, "a source file can be imported"
+        assert spec is not None, "a source file can be imported"
+        assert spec.loader is not None, "and has a loader"
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)

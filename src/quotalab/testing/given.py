@@ -27,7 +27,7 @@ class Given:
         self.people = people
         """The names of the people that there are."""
         self.access: Access = stage.access
-        """API base, endpoints, client id and secret, redirect URI, and the transport where it is in memory."""
+        """API base, endpoints, client id and secret, redirect URI; the transport where it is in memory."""
         self._client = httpx.Client(transport=self.access.transport, timeout=30)
         self._authorizer = Authorizer(
             self.access,
