@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import matplotlib
@@ -136,6 +137,32 @@ def test_errors_are_in_the_runs_own_words(tmp_path: Path) -> None:
         quotalab.run(for_="tomorrow")
     with pytest.raises(RunFolderError, match="there is no such run folder"):
         quotalab.load(tmp_path / "none")
+
+
+def test_the_page_lists_the_columns_of_the_code() -> None:
+    """Each table of the page on notebooks has every column, in its order, with its meaning."""
+    page = (Path(__file__).parents[2] / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    for name, columns in (("calls", CALLS), ("operations", OPERATIONS), ("events", EVENTS), ("limits", LIMITS)):
+        text = page.partition(f"\n`run.{name}`")[2].partition("|---|---|\n")[2].partition("\n\n")[0]
+        rows = [row.strip("| ").split(" | ", 1) for row in text.strip().splitlines()]
+        assert {one.strip("`"): meaning for one, meaning in rows} == dict(columns)
+        assert [one.strip("`") for one, _ in rows] == list(columns)
+
+
+def test_the_example_of_the_page_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands there, on a run that is there already."""
+    page = (Path(__file__).parents[2] / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    asked: dict[str, object] = {}
+    known = inspect.signature(quotalab.run).parameters
+
+    def recorded(scenario: str, **options: object) -> Run:
+        assert options.keys() <= known.keys()
+        asked.update(options, scenario=scenario)
+        return run
+
+    monkeypatch.setattr(quotalab, "run", recorded)
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
+    assert asked == {"scenario": "overload", "users": 20, "for_": "70m"}
 
 
 def test_a_run_is_loaded_from_anywhere(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "test-a-quota.md").read_text(encodi
 EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "test_own_library.py" else pytest.mark.full)
+        for name in EXAMPLES
+    ],
+)
 def test_an_example_of_the_page_passes(name: str, pytester: pytest.Pytester) -> None:
     """As it stands there, with nothing but the plugin that is installed."""
     pytester.path.joinpath(name).write_text(EXAMPLES[name])
@@ -25,6 +31,7 @@ def test_every_example_is_found() -> None:
     assert len(EXAMPLES) == PAGE.count("```python") == 3
 
 
+@pytest.mark.full
 def test_what_goes_wrong_is_told(pytester: pytest.Pytester) -> None:
     """An overrun fails the assertion with its number; what the function raises comes with its traceback; one that
     is still at work at the end, a lambda, an unknown provider and an argument beyond JSON are named."""
