@@ -142,7 +142,12 @@ def test_errors_are_in_the_runs_own_words(tmp_path: Path) -> None:
 def test_the_page_lists_the_columns_of_the_code() -> None:
     """Each table of the page on notebooks has every column, in its order, with its meaning."""
     page = (Path(__file__).parents[2] / "docs" / "notebooks.md").read_text(encoding="utf-8")
-    for name, columns in (("calls", CALLS), ("operations", OPERATIONS), ("events", EVENTS), ("limits", LIMITS)):
+    for name, columns in (
+        ("calls", CALLS),
+        ("operations", OPERATIONS),
+        ("events", EVENTS),
+        ("limits", LIMITS),
+    ):
         text = page.partition(f"\n`run.{name}`")[2].partition("|---|---|\n")[2].partition("\n\n")[0]
         rows = [row.strip("| ").split(" | ", 1) for row in text.strip().splitlines()]
         assert {one.strip("`"): meaning for one, meaning in rows} == dict(columns)

@@ -162,7 +162,11 @@ def main() -> int:
     parser.add_argument("--harmless", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=1000, help="the first of the fresh seeds")
+    parser.add_argument(
+        "--only", choices=[change.__name__ for change in PLANTED], help="plant this one alone"
+    )
     asked = parser.parse_args()
+    planted = [change for change in PLANTED if asked.only in (None, change.__name__)]
     began = time.monotonic()
     # What does not patch the process is imported once, before all forks.
     for name in (
@@ -176,7 +180,7 @@ def main() -> int:
     found: dict[str, list[int]] = {}
     for trial in range(max(asked.trials, asked.harmless)):
         seeds = range(asked.seed + SEEDS * trial, asked.seed + SEEDS * (trial + 1))
-        changes = [*PLANTED] if trial < asked.trials else []
+        changes: list[Callable[[], None]] = [*planted] if trial < asked.trials else []
         if trial < asked.harmless:
             changes.append(HARMLESS[trial % len(HARMLESS)])
         nights = _nights([None, *changes], seeds, asked.jobs)

@@ -61,7 +61,7 @@ def test_a_notebook_runs_from_a_fresh_kernel(path: Path) -> None:
     from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
     shown = [
         kind for cell in notebook.cells for out in cell.get("outputs", []) for kind in out.get("data", {})
     ]
