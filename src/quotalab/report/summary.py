@@ -15,6 +15,7 @@ __all__ = ["limit_in_words", "sentences", "summary"]
 _WIDTH = 100
 _BAR = 20
 _MOST_ROWS = 8  # of limits, and of broken rules, so that the whole fits one screen
+_MOST_NAMES = 8  # of rules that need no attention; of more only the ids are shown
 _COLOURS = {"FAIL": "31", "WARN": "33", "REVIEW": "35", "PASS": "32", "NA": "2"}
 _LATER = ("PASS", "NA")
 
@@ -168,9 +169,8 @@ def _rules(verdict: Verdict, colour: bool) -> list[str]:
     if len(silenced) > _MOST_ROWS:
         lines.append(f"... and {len(silenced) - _MOST_ROWS} more that are silenced")
     for word in _LATER:
-        ids = [
-            f"{one.rule.id} {one.rule.name}" for one in verdict.rules if one.counts and one.verdict == word
-        ]
+        said = [one.rule for one in verdict.rules if one.counts and one.verdict == word]
+        ids = [one.id if len(said) > _MOST_NAMES else f"{one.id} {one.name}" for one in said]
         if ids:
             text = f"{word:<7}{', '.join(ids)}"
             lines += textwrap.wrap(text, _WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False)

@@ -3,7 +3,6 @@
 RULE = "QL102"
 FOLLOWS = {
     "QL501",  # more is asked than there is, and the budget declines it
-    "QL504",  # what is declined is lost
 }
 RUN = {"users": 100, "for": "3h", "settings": ("limits.hourly.limit=20",)}
 POLICY = {"budget": {"calls": 20, "margin": 0.0}}

@@ -10,7 +10,6 @@ RULE = "QL103"
 FOLLOWS = {
     "QL102",  # a whole window is used
     "QL501",  # and what comes later is declined
-    "QL504",
 }
 RUN = {"users": 150, "for": "3h", "settings": ("limits.hourly.limit=20", "limits.hourly.kind=fixed_window")}
 _HOUR_NS = 3600 * 10**9
@@ -33,6 +32,9 @@ class ByTheHour:
         return []
 
     def settle(self, accounts):
+        pass
+
+    def heed(self, who, headers):
         pass
 
     def close(self, who, duration_ns):

@@ -9,7 +9,8 @@ from quotalab.reference import Declined
 RULE = "QL106"
 FOLLOWS = {
     "QL501",  # those people are declined
-    "QL504",
+    "QL601",  # the people of its scenario ask for one event, over and over
+    "QL603",
 }
 RUN = {"scenario": "overload", "users": 12, "for": "1m", "settings": ("limits.hourly.limit=2000",)}
 POLICY = {"budget": {"calls": 2000}}

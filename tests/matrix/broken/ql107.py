@@ -8,8 +8,8 @@ RULE = "QL107"
 FOLLOWS = {
     "QL101",  # the block refuses calls
     "QL501",  # and what is missing cannot be shown
-    "QL503",
-    "QL504",
+    "QL504",  # what was refused is not asked for again
+    "QL603",  # two of a person's own calls met, as the block ended
 }
 RUN = {
     "users": 60,

@@ -7,8 +7,8 @@ FOLLOWS = {
     "QL106",  # whoever came first is served from what the app has since
     "QL201",  # and it goes on when it has been told
     "QL501",  # and one attempt
-    "QL503",
-    "QL504",
+    "QL503",  # people see the refusal
+    "QL504",  # and nobody asks again
 }
 RUN = {"scenario": "overload", "users": 60, "for": "30s", "settings": ("limits.hourly.limit=30",)}
 POLICY = {"budget": {"enabled": False}, "retry": {"attempts": 1}}

@@ -7,8 +7,7 @@ FOLLOWS = {
     "QL108",
     "QL201",  # a refusal is not read either
     "QL501",  # it does not ask again
-    "QL503",
-    "QL504",
+    "QL504",  # what was refused is not asked for again
 }
 RUN = {
     "provider": "ietf-draft-10",
