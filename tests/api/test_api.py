@@ -23,7 +23,7 @@ matplotlib.use("agg")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Twenty people who ask without pause, on a limit of 50, for an hour and ten minutes."""
     return quotalab.run(
-        "overload", policy="naive", users=20, for_="70m", set={"limits.hourly.limit": 50},
+        "overload", policy="obedient", users=20, for_="70m", set={"limits.hourly.limit": 50},
         out=tmp_path_factory.mktemp("api") / "run",
     )  # fmt: skip
 
