@@ -419,7 +419,7 @@ def partial_consent_ignored(frames: Frames) -> Judgement:
 
     ## Source
     RFC 6749, sections 3.3 and 5.1 (the server must tell a scope that differs); Strava API, Authentication
-    ("apps should check which scopes a user has accepted").
+    ("Apps should check which scopes a user has accepted."), developers.strava.com/docs/authentication.
     """
     asked = frames.once(_answered)
     coded = asked[asked["oauth:code"].notna() & asked["oauth:scopes_asked"].notna()]
@@ -511,7 +511,8 @@ def code_reused(frames: Frames) -> Judgement:
     sent, and redirect to a page of its own.
 
     ## Source
-    RFC 6749, section 4.1.2 (the code must not be used more than once); RFC 9700, section 2.1.1.
+    RFC 6749, section 4.1.2 (the client must not use the code more than once; a server that sees it twice
+    should revoke what the first use brought).
     """
     redeemed = _redeemed(frames)
     if not len(redeemed):

@@ -135,8 +135,8 @@ def window_edge_burst(frames: Frames) -> Judgement:
     Spread what has waited over the new window, with jitter, in place of sending it all at the reset.
 
     ## Source
-    RFC 6585, section 4, leaves it open how a provider counts; draft-ietf-httpapi-ratelimit-headers, security
-    considerations, on resets and thundering herds.
+    RFC 6585, section 4, leaves it open how a provider counts; draft-ietf-httpapi-ratelimit-headers, "Resource
+    exhaustion": many clients may come back at the very moment that a reset or a Retry-After names.
     """
     most = frames.provider.approval.edge_burst
     worst = 0.0
@@ -267,7 +267,8 @@ def herd_at_reset(frames: Frames, *, people: int, herd_share: float, within_s: f
 
     ## Source
     RFC 6585, section 4, and RFC 9110, section 10.2.3, promise a time and no place in a queue;
-    draft-ietf-httpapi-ratelimit-headers, security considerations, on resets and thundering herds.
+    draft-ietf-httpapi-ratelimit-headers, "Resource exhaustion": many clients may come back at the very moment
+    that a reset or a Retry-After names.
     """
     within_ns = round(within_s * _SECOND_NS)
     calls = frames.calls
@@ -488,8 +489,8 @@ def overshoot_in_flight(frames: Frames) -> Judgement:
     under way; fewer workers overshoot less.
 
     ## Source
-    RFC 6585, section 4, tells of a limit only in an answer; draft-ietf-httpapi-ratelimit-headers, on what a
-    client may conclude from `remaining`.
+    RFC 6585, section 4, tells of a limit only in an answer; draft-ietf-httpapi-ratelimit-headers,
+    "Remaining quota units are not granted requests".
     """
     table = frames.once(refused_when_spent)
     if not len(table):
@@ -539,8 +540,8 @@ def ignored_limit_headers(frames: Frames) -> Judgement:
     once nothing is left.
 
     ## Source
-    The provider profile's `[dialect] headers`, with their source; draft-ietf-httpapi-ratelimit-headers, on
-    `remaining`.
+    The provider profile's `[dialect] headers`, with their source; draft-ietf-httpapi-ratelimit-headers,
+    "Remaining quota units are not granted requests": what is left is no promise, and none left is a warning.
     """
     told = [limit for limit in frames.provider.limits if is_told(frames, limit)]
     calls = frames.calls

@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from quotalab.frames.loading import Frames
-from quotalab.ledger.reader import read_ledger
+from quotalab.ledger.reader import read_cells
 
 __all__ = ["header_names"]
 
@@ -23,8 +23,7 @@ def header_names(frames: Frames, column: str, rows: npt.NDArray[Any]) -> list[fr
     """
     if frames.folder is None:
         return None
-    texts = read_ledger(frames.folder).calls.column(column).take(rows).to_pylist()
-    return [_names(text) for text in texts]
+    return [_names(text) for text in read_cells(frames.folder, column, rows.tolist())]
 
 
 def _names(text: str | None) -> frozenset[str]:

@@ -1,4 +1,5 @@
-"""Scenarios under plain ``locust -f``: the real clock, a sandbox inside the process, a run folder.
+"""Scenarios under plain ``locust -f``: a sandbox inside the process, a run folder. The clock is the real one,
+or virtual where the environment plugs it in (:mod:`quotalab.clock.plugged`).
 
 Listeners for Locust's own events; in a run of ``quotalab run`` they find a stage set and do nothing. With
 ``--verdict`` the run is judged at its end, in a process of its own: this one is patched for gevent, and the
@@ -17,7 +18,8 @@ import gevent
 from locust import events
 from locust.runners import LocalRunner
 
-from quotalab.clock import RealClock, SystemEntropy
+from quotalab.clock import Clock, Entropy, RealClock, SeededEntropy, SystemEntropy
+from quotalab.clock.plugged import plugged
 from quotalab.errors import QuotalabError, ScenarioError
 from quotalab.ledger.recording import Recording, default_folder
 from quotalab.profiles.app import app_settings
@@ -68,7 +70,10 @@ class _PlainRun:
         options = environment.parsed_options
         workspace = Workspace.find(Path.cwd())
         scenario = Path(sys.modules[environment.user_classes[0].__module__].__file__ or "")
-        self._clock = RealClock()
+        real = RealClock()
+        virtual = plugged.virtual
+        self._clock: Clock = virtual.clock if virtual is not None else real
+        entropy: Entropy = SeededEntropy(plugged.seed) if virtual is not None else SystemEntropy()
         needs = resolve(
             environment.user_classes,
             workspace,
@@ -80,21 +85,22 @@ class _PlainRun:
         )
         app = app_settings(workspace.settings, str(workspace.root / "pyproject.toml"))
         server = None if app.kind in ("reference", "build") else LoopbackServer(port=app.sandbox_port)
+        seed = plugged.seed if virtual is not None else None
         start_ns = self._clock.now_ns()
         span_ns = int(options.run_time) * 10**9 if options.run_time else _DAY_NS
         self._recording = Recording(
             Path(options.run_folder)
             if options.run_folder
-            else default_folder(start_ns, scenario.stem, needs.provider.name, None),
-            self._clock.monotonic_ns,
+            else default_folder(real.now_ns(), scenario.stem, needs.provider.name, seed),
+            real.monotonic_ns,
             scenario=scenario,
             documents=needs.documents(),
             provider=needs.provider.name,
             traffic=needs.traffic.name if needs.traffic is not None else None,
             policy=needs.policy.name if app.kind == "reference" else None,
             app=app.label,
-            seed=None,
-            clock="real",
+            seed=seed,
+            clock="virtual" if virtual is not None else "real",
             transport="memory" if server is None else "socket",
             users=needs.users,
             start_ns=start_ns,
@@ -110,7 +116,7 @@ class _PlainRun:
             start_ns=start_ns,
             span_ns=span_ns,
             clock=self._clock,
-            entropy=SystemEntropy(),
+            entropy=entropy,
             ledger=self._recording.writer,
             app=app,
             root=workspace.root,

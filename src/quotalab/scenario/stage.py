@@ -118,6 +118,8 @@ class Stage:
             )
             self._hosted = self._host(app, access, policy, provider.reference, root, base, told)
             self.app = self._hosted.app
+            if self._hosted.output is not None:
+                self._ending.outputs["what the app has printed"] = self._hosted.output
         except BaseException:
             self.close()
             raise
