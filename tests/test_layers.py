@@ -129,7 +129,6 @@ def test_importing_the_package_loads_nothing_that_costs() -> None:
         "pyarrow",
         "matplotlib",
         "httpx",
-        "subprocess",
     }
 
 

@@ -72,7 +72,7 @@ def test_the_verdict_decides_the_exit_code(tmp_path: Path) -> None:
     )
     done = locust(tmp_path, *options, "--verdict")
     assert done.returncode == 1, done.stderr
-    assert "QL101 quota-overrun is broken" in done.stdout
+    assert "FAIL: QL101 quota-overrun" in done.stdout
     assert "Aggregated" in done.stdout + done.stderr
     assert json.loads((tmp_path / "here" / "verdict.json").read_text())["verdict"] == "FAIL"
     assert (tmp_path / "out_stats.csv").is_file()
