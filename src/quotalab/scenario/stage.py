@@ -100,7 +100,8 @@ class Stage:
         self._carried = CarriedContext()
         self.app: Any = None
         try:
-            self.sandbox, access = self._open(provider.for_people(users), start_ns)
+            self.provider = provider.for_people(users)
+            self.sandbox, access = self._open(self.provider, start_ns)
             self._opened = self.sandbox
             kept = Path(self._state.name) if app.kind == "reference" else None
             self._ending = Ending(app, root, self.sandbox, kept)
