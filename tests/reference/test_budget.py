@@ -398,6 +398,45 @@ def test_nobody_is_overtaken(
                 assert went[first][1] <= went[second][1]
 
 
+def test_whose_turn_it_is_in_one_allowance_is_not_overtaken_in_another() -> None:
+    """Three wait for the shorter of two allowances; the longer has one place then, and it is the first's."""
+    for seed in range(8):
+        cast = Cast(seed)
+        budget = budget_of(cast, Allowance(2, 1 * S), Allowance(3, 2 * S))
+        asked: list[int] = []
+        went: list[tuple[int, int]] = []
+
+        def ask(*, cast: Cast = cast, budget: Budget = budget, asked=asked, went=went) -> None:
+            number = len(asked)
+            asked.append(number)
+            spend(budget)
+            went.append((number, cast.now_ns() // S))
+
+        for _ in range(5):
+            cast.at(0, ask)
+        cast.play()
+        assert sorted(went) == [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2)]
+
+
+def test_who_waits_longest_for_an_account_of_their_own_keeps_no_room_of_the_apps() -> None:
+    """The app's minute and a person's hour are spent; when the minute is over, the room is another's."""
+    cast = Cast(1)
+    budget = budget_of(cast, Allowance(1, 3600 * S, "person"), Allowance(1, 60 * S))
+    went: list[tuple[str, int]] = []
+
+    def caller(person: str) -> Callable[[], None]:
+        def act() -> None:
+            spend(budget, {"person": person})
+            went.append((person, cast.now_ns() // S))
+
+        return act
+
+    for i, person in enumerate(["p1", "p1", "p2"]):
+        cast.at(i * S, caller(person))
+    cast.play()
+    assert went == [("p1", 0), ("p2", 60), ("p1", 3600)]
+
+
 def test_who_waits_for_an_account_of_their_own_keeps_no_room_from_others() -> None:
     """Two calls of one person wait for that person's minute; the app's last room is another's meanwhile."""
     cast = Cast(1)

@@ -128,7 +128,8 @@ class Budget:
         with self._lock:
             self._tickets += 1
             ticket = (not interactive, self._tickets)
-            accounts = [account for _, account in self._accounts_of(who)]
+            concerned = self._accounts_of(who)
+            accounts = [account for _, account in concerned]
         try:
             while True:
                 with self._lock:
@@ -143,8 +144,16 @@ class Budget:
                         return accounts
                     if now_ns + wait_ns > deadline_ns:
                         raise Declined("the budget has no call left before the deadline")
-                    for account, own_ns in zip(accounts, waits_ns, strict=True):
-                        if own_ns > 0:  # who waits elsewhere keeps no room here from others
+                    # A place is kept in the accounts that are no wider than the one that is waited for
+                    # longest: whoever shares those waits for that one too, behind this call. In a wider one
+                    # who waits for an account of their own keeps no room from others.
+                    widest = min(
+                        _WIDEST_FIRST.index(per)
+                        for (per, _), own_ns in zip(concerned, waits_ns, strict=True)
+                        if own_ns == wait_ns
+                    )
+                    for per, account in concerned:
+                        if _WIDEST_FIRST.index(per) >= widest:
                             account.enlist(ticket)
                             enlisted.append(account)
                 self._clock.sleep_ns(wait_ns)
