@@ -35,7 +35,8 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
     Index: start of the bin, int64 ns. Columns: `planned` (operations planned in the bin), `demand` (calls
     that they would have taken: each the mean admitted calls of the done operations of its name; of all done
     ones where none of its name was, or where it is not known which calls were whose; 1 where none was done at
-    all), `admitted` and `refused` (calls to the API).
+    all), and of the calls to the API `refused` (by a limit), `failed` (no answer, or an error of the
+    provider's: no limit's doing, and no use to anybody) and `admitted` (the rest).
     """
     start_ns, end_ns = frames.span_ns
     start_ns -= start_ns % bin_ns
@@ -47,11 +48,14 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
         return np.bincount(place, weights=weights, minlength=count).astype(np.float64)
 
     refused = calls["limit"].notna()
+    failed = ~refused & ((calls["status"] == 0) | (calls["status"] >= 500))
+    admitted = ~refused & ~failed
     return pd.DataFrame(
         {
             "planned": binned(operations["planned"]),
-            "demand": binned(operations["planned"], _calls_wanted(operations, calls[~refused])),
-            "admitted": binned(calls["at"][~refused]),
+            "demand": binned(operations["planned"], _calls_wanted(operations, calls[admitted])),
+            "admitted": binned(calls["at"][admitted]),
+            "failed": binned(calls["at"][failed]),
             "refused": binned(calls["at"][refused]),
         },
         index=pd.Index(start_ns + np.arange(count) * bin_ns, name="from_ns"),
@@ -59,7 +63,7 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
 
 
 def _calls_wanted(operations: pd.DataFrame, admitted: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """How many calls each operation would have taken, had none been refused."""
+    """How many calls each operation would have taken, had none been refused and none failed."""
     done = operations[operations["outcome"] == "done"]
     made = admitted["operation"].value_counts()
     if not made.sum():
