@@ -132,7 +132,7 @@ class ConsentEndpoints:
                 decision = engine.decide(now_ns, selection, parts)
             return turn_away(self._limited(refused_by, person))
 
-        # HEAD is safe (RFC 9110, 9.2.1): whoever only looks at a link, as a mail scanner does, decides nothing.
+        # HEAD is safe (RFC 9110, 9.2.1): a mail scanner that looks at a link decides nothing.
         if request.method == "HEAD" or (request.method == "GET" and self._consents_as is None):
             return answer(html(200, self._consent_page(request, asked, person, now_ns)))
 
