@@ -315,6 +315,21 @@ def test_a_burst_of_a_source_is_one_operation(tmp_path: Path) -> None:
     assert ((operations.at_ns - operations.at_ns[0]) // 10**9).tolist() == [0, 10]
 
 
+@pytest.mark.parametrize("name", ["recorded.log", "notes.txt", "linked.parquet"])
+def test_no_file_is_lost_to_a_trace(tmp_path: Path, name: str) -> None:
+    """The log itself, by whatever name, and any file that is no trace stay; a trace is written anew."""
+    log = tmp_path / "recorded.log"
+    log.write_bytes(b"\n".join(COMBINED) + b"\n")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "linked.parquet").symlink_to(log)
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(InputError, match="is there already and is no trace"):
+        import_trace(log, tmp_path / name, key=KEY)
+    assert (tmp_path / name).read_bytes() == before
+    for _ in range(2):
+        assert import_trace(log, tmp_path / "trace.parquet", key=KEY).rows == 3
+
+
 def test_what_is_to_be_ignored_is_left_out(tmp_path: Path) -> None:
     """By path and by kind."""
     naming = parse_naming(
@@ -483,7 +498,11 @@ def test_a_broken_gzip_gives_what_came_before(tmp_path: Path) -> None:
     """A damaged stretch ends the file; so does what follows a gzip without being one."""
     whole = bytearray(gzip.compress(b"\n".join([GOOD] * 1000)))
     report = imported(tmp_path, bytes(whole) + b"no gzip at all")
-    assert (report.rows, [doubt.name for doubt in report.doubts]) == (1000, ["torn-file"])
+    told = [doubt.name for doubt in report.doubts]
+    assert (report.rows, told) == (
+        1000,
+        ["torn-file", "clock-stands-still"],
+    )  # all lines are one and the same
     whole[12:20] = b"\xff" * 8
     with pytest.raises(InputError, match="broken gzip"):
         imported(tmp_path, bytes(whole))

@@ -390,6 +390,18 @@ def test_a_trace_without_sources_is_fitted_as_one(name: str, recorded: Callable[
 # ---- the command
 
 
+def test_no_file_is_lost_to_a_profile(tmp_path: Path) -> None:
+    """What is no traffic profile stays, a trace and a project's file above all; a profile is written anew."""
+    fitted = fit(small_trace(), "day.parquet", name="x", seeds=0)
+    for name, content in (("day.parquet", "PAR1"), ("pyproject.toml", "[project]\n"), ("torn.toml", "[")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(InputError, match=name):
+            written(fitted, tmp_path / name)
+        assert (tmp_path / name).read_text() == content
+    for _ in range(2):
+        assert written(fitted, tmp_path / "mine.toml").exists()
+
+
 def test_the_command_writes_a_profile(tmp_path: Path) -> None:
     """Its comment holds the comparison; the figure is drawn; the profile is named last."""
     from quotalab.traces import import_trace
