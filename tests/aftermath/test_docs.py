@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from quotalab.frames import load
 from quotalab.profiles.app import app_settings
@@ -26,6 +27,7 @@ def test_the_example_is_read():
     assert settings.log.columns["person"] == "user.id"
 
 
+@pytest.mark.full
 def test_the_reference_integration_leaves_a_whole_log_and_no_secret(tmp_path):
     """Its token store, its log and the run folder are searched; each call has its entry, twice over in a run
     after a run."""

@@ -53,12 +53,16 @@ def test_without_files_or_secrets_there_is_nothing_to_pass(ask):
     assert ask("QL320", searched(logs=1)).verdict == "NA"
     assert ask("QL321", searched(state=1)).verdict == "NA"
     assert ask("QL321", searched(logs=1, secrets={})).verdict == "NA"
+    empty = LedgerBuilder()
+    empty.event(9, "own-output-searched", tables=3, inputs=2, secrets=SECRETS, found=0, whole=True)
+    assert ask("QL322", empty).verdict == "NA"
 
 
 @pytest.mark.parametrize(("found", "verdict"), [(0, "PASS"), (2, "FAIL")])
 def test_our_own_output_is_judged(ask, found, verdict):
     """The verdict follows the search; a part that was not searched is said."""
     ledger = LedgerBuilder()
+    ledger.call(at_s=1)
     if found:
         told = {"file": "calls.parquet", "kind": "access token", "encoding": "plain"}
         ledger.event(9, "secret-in-own-output", **told)

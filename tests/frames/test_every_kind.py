@@ -197,7 +197,7 @@ def ledgers(draw):
     return ledger
 
 
-SLOWLY = settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+SLOWLY = settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
 
 
 @SLOWLY

@@ -22,7 +22,7 @@ EXAMPLES: list[dict[str, Any]] = [
     for block in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     for fault in tomllib.loads(block).get("faults", ())
 ]
-QUICK = ("error", "drop-api")
+QUICK = ("drop-api",)
 
 
 def named(fault: dict[str, Any]) -> str:

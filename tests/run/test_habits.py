@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from quotalab.ledger import canonical_rows, read_ledger
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +34,7 @@ def workspace(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_people_do_what_they_are_in_the_habit_of(tmp_path: Path, call: Any) -> None:
     """Every habit shows in the ledger; who left asks nothing more, and no operation fails by it.
 

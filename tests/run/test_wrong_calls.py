@@ -37,7 +37,7 @@ def workspace(folder: Path, **files: str) -> Path:
     [
         (["run", "--provider", "nowhere"], "provider 'nowhere': is not in profiles/providers/"),
         (["run", "--provider", "temporary-prod"], "did you mean 'temporary-production'?"),
-        (["run", "--provider", "temporary-production/many"], "has no variant 'many'; there is: few-users"),
+        (["run", "--provider", "temporary-production/many"], "has no variant 'many'; there is: approval, few-users"),
         (["run", "--policy", "rude"], "policy 'rude': is not in profiles/policies/"),
         (["run", "--traffic", "rush"], "traffic 'rush': is not in profiles/traffic/"),
         (["run", "overlord"], "scenario 'overlord': is not in locustfiles/ of the workspace nor bundled; did you"),
@@ -96,7 +96,7 @@ def test_a_wrong_call_gets_one_clear_line(call, arguments: list[str], told: str)
         ({"locustfiles/bad.py": GOOD_SCENARIO, "pyproject.toml": "[tool.quotalab.app]\nbuild = 7\n"},
          "tool.quotalab.app.build: must be a text, not 7"),
         ({"locustfiles/bad.py": GOOD_SCENARIO, "pyproject.toml": "[tool.quotalab.rules.QL999]\nsilence = 'x'\n"},
-         "tool.quotalab.rules.QL999: there is no such rule; there is: QL101,"),
+         "tool.quotalab.rules.QL999: there is no such rule; did you mean "),
         ({"locustfiles/bad.py": GOOD_SCENARIO, "pyproject.toml": "[tool.quotalab.rules.QL101]\nmost = 1\n"},
          "tool.quotalab.rules.QL101.most: is no threshold of quota-overrun; there is: silence"),
         ({"locustfiles/bad.py": GOOD_SCENARIO, "pyproject.toml": "[tool.quotalab.app]\nbuilt = 'a:b'\n"},

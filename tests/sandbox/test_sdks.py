@@ -37,11 +37,11 @@ def serve(open_world: Any) -> Iterator[Any]:
     """Serves a world on a free port of 127.0.0.1: its address, and an access token of the first person."""
     servers = []
 
-    def start(*settings: str, profile: str) -> tuple[str, str]:
+    def start(*settings: str, profile: str, scope: str | None = None) -> tuple[str, str]:
         server = make_server("127.0.0.1", 0, None, handler_class=_Quiet)
         address = f"http://127.0.0.1:{server.server_port}"
         world = open_world(*settings, profile=profile, issuer=address)
-        token = world.connect()["access_token"]
+        token = world.connect(**({"scope": scope} if scope else {}))["access_token"]
         server.set_app(world.sandbox)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
@@ -127,7 +127,7 @@ def test_stravalib_reads_athletes_activities_and_its_rate_limits(serve):
     from stravalib import Client
     from stravalib.util.limiter import get_rates_from_response_headers
 
-    address, token = serve(profile="strava")
+    address, token = serve(profile="strava", scope="read,activity:read,activity:write")
     seen = []
     session = redirected(address)
     session.hooks["response"].append(lambda response, **_: seen.append(response.headers))
@@ -183,7 +183,7 @@ def test_jira_reads_myself_issues_and_creates_one(serve):
     """jira: who I am, an issue, a new issue, through the gateway's address of a site."""
     import jira
 
-    address, token = serve(profile="jira")
+    address, token = serve(profile="jira", scope="read:jira-user read:jira-work write:jira-work")
     (site,) = requests.get(
         f"{address}/oauth/token/accessible-resources", headers={"Authorization": f"Bearer {token}"}, timeout=5
     ).json()
