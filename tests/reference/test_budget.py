@@ -418,6 +418,29 @@ def test_whose_turn_it_is_in_one_allowance_is_not_overtaken_in_another() -> None
         assert sorted(went) == [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2)]
 
 
+def test_whose_turn_is_late_goes_before_whose_turn_comes_then() -> None:
+    """At 5 s both have room; the pace, which begins anew with who goes first, has a turn for the first only."""
+    for seed in range(8):
+        cast = Cast(seed)
+        budget = budget_of(cast, Allowance(3, 3 * S), reserve=0.3)
+        asked: list[int] = []
+        went: list[tuple[int, float]] = []
+
+        def ask(*, cast: Cast = cast, budget: Budget = budget, asked=asked, went=went) -> None:
+            number = len(asked)
+            asked.append(number)
+            spend(budget, interactive=False)
+            went.append((number, cast.now_ns() / S))
+
+        cast.at(1 * S, ask)
+        for _ in range(2):
+            cast.at(2 * S - 1, lambda budget=budget: spend(budget))
+        for _ in range(2):
+            cast.at(2 * S, ask)
+        cast.play()
+        assert sorted(went)[1][1] < sorted(went)[2][1]
+
+
 def test_who_waits_longest_for_an_account_of_their_own_keeps_no_room_of_the_apps() -> None:
     """The app's minute and a person's hour are spent; when the minute is over, the room is another's."""
     cast = Cast(1)

@@ -62,7 +62,9 @@ class Account:
         ahead = bisect_left(self._waiting, ticket)
         if background:
             turns = ahead - bisect_left(self._waiting, (True, 0))
-            ready_ns = max(ready_ns, self._spread_ns - self._burst_ns + turns * self._interval_ns)
+            # Who goes late begins the spreading anew, and so will those ahead who are late already.
+            spread_ns = max(self._spread_ns, ready_ns) + turns * self._interval_ns
+            ready_ns = max(ready_ns, spread_ns - self._burst_ns)
         most = self._most_background if background else self._most
         too_many = len(leaves_ns) + self._in_flight + ahead + 1 - most
         if too_many > 0:
