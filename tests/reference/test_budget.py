@@ -371,7 +371,10 @@ def test_nobody_is_overtaken(
     seed: int,
     burst: int,
 ) -> None:
-    """Who asked first goes first, and what a person waits for goes before what nobody waits for."""
+    """Who asked first goes first, and what a person waits for goes before what nobody waits for.
+
+    Who asks at the very instant at which another goes was not before it.
+    """
     cast = Cast(seed)
     budget = Budget(allowances, settings(reserve=0.3, burst=burst), cast)
     log: list[tuple[str, int, int]] = []  # what, which call, when
@@ -389,13 +392,13 @@ def test_nobody_is_overtaken(
     for i, (interactive, at_s, there_s, back_s, _) in enumerate(calls):
         cast.at(at_s * S, caller(i, interactive, there_s + back_s))
     cast.play()
-    asked = {i: place for place, (what, i, _) in enumerate(log) if what == "asks"}
-    went = {i: (place, at) for place, (what, i, at) in enumerate(log) if what == "goes"}
+    asked = {i: (place, at) for place, (what, i, at) in enumerate(log) if what == "asks"}
+    went = {i: at for what, i, at in log if what == "goes"}
     for first in asked:
         for second in asked:
             rank = (not calls[first][0], asked[first])
-            if rank < (not calls[second][0], asked[second]) and asked[first] < went[second][0]:
-                assert went[first][1] <= went[second][1]
+            if rank < (not calls[second][0], asked[second]) and asked[first][1] < went[second]:
+                assert went[first] <= went[second]
 
 
 def test_whose_turn_it_is_in_one_allowance_is_not_overtaken_in_another() -> None:
@@ -439,6 +442,64 @@ def test_whose_turn_is_late_goes_before_whose_turn_comes_then() -> None:
             cast.at(2 * S, ask)
         cast.play()
         assert sorted(went)[1][1] < sorted(went)[2][1]
+
+
+def test_of_those_who_wake_up_at_one_instant_the_first_goes_first() -> None:
+    """Whichever is woken first, and whoever a person waits for that asks at that instant besides."""
+    for seed in range(16):
+        cast = Cast(seed)
+        budget = budget_of(cast, Allowance(4, 2 * S), reserve=0.3, burst=3)
+        went: dict[str, float] = {}
+
+        def ask(name: str, *, interactive: bool, budget=budget, cast=cast, went=went) -> Callable[[], None]:
+            def act() -> None:
+                spend(budget, interactive=interactive)
+                went[name] = cast.now_ns() / S
+
+            return act
+
+        for _ in range(2):
+            cast.at(0, lambda budget=budget: spend(budget))
+        cast.at(1, ask("first", interactive=False))
+        cast.at(1 * S, ask("second", interactive=False))
+        for _ in range(2):
+            cast.at(2 * S, ask("person", interactive=True))
+        cast.play()
+        assert went["first"] <= went["second"]
+
+
+class Killing(Cast):
+    """Ends one of those who sleep, when it wakes up."""
+
+    victim: greenlet | None = None
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        super().sleep_ns(duration_ns)
+        if getcurrent() is self.victim:
+            raise KeyboardInterrupt
+
+
+def test_whose_turn_it_was_and_who_ended_first_counts_once() -> None:
+    """Both wait until 10 s, one is killed then: whether it had been let go or not, both places are free at 20 s."""
+    for seed in range(8):
+        cast = Killing(seed)
+        budget = budget_of(cast, Allowance(2, 10 * S))
+        went: list[int] = []
+
+        def ask(*, budget=budget, cast=cast, went=went) -> None:
+            spend(budget)
+            went.append(cast.now_ns() // S)
+
+        def die(*, budget=budget, cast=cast) -> None:
+            cast.victim = getcurrent()
+            with pytest.raises(KeyboardInterrupt):
+                spend(budget)
+
+        for at_s, act in ((0, ask), (0, ask), (1, die), (2, ask), (20, ask), (20, ask)):
+            cast.at(at_s * S, act)
+        cast.play()
+        assert went == [0, 0, 10, 20, 20]
+        assert not budget._waiting
 
 
 def test_who_waits_longest_for_an_account_of_their_own_keeps_no_room_of_the_apps() -> None:
