@@ -22,7 +22,7 @@ _NO_REQUEST = "no authorization request was answered"
 _NO_REDEMPTION = "no authorization code was sent to the token endpoint"
 
 
-@rule("QL401", "missing-pkce")
+@rule("QL401", "missing-pkce", unit="requests")
 def missing_pkce(frames: Frames) -> Judgement:
     """The app asked for consent without PKCE.
 
@@ -61,7 +61,7 @@ def missing_pkce(frames: Frames) -> Judgement:
     return Judgement(verdict, float(len(bare)), 0.0, findings, note=note)
 
 
-@rule("QL402", "plain-pkce")
+@rule("QL402", "plain-pkce", unit="requests")
 def plain_pkce(frames: Frames) -> Judgement:
     """The app used PKCE with the challenge in the clear.
 
@@ -94,7 +94,7 @@ def plain_pkce(frames: Frames) -> Judgement:
     return Judgement("FAIL" if findings else "PASS", float(len(plain)), 0.0, findings)
 
 
-@rule("QL403", "reused-challenge")
+@rule("QL403", "reused-challenge", unit="requests alike")
 def reused_challenge(frames: Frames) -> Judgement:
     """The app used one PKCE verifier for several requests.
 
@@ -124,7 +124,7 @@ def reused_challenge(frames: Frames) -> Judgement:
     return _repeated(coded, "oauth:code_challenge", "PKCE challenge", "FAIL")
 
 
-@rule("QL404", "weak-state", least_bits=128)
+@rule("QL404", "weak-state", unit="weak states", least_bits=128)
 def weak_state(frames: Frames, *, least_bits: int) -> Judgement:
     """The app's `state` is missing, repeated, or too short to be a secret.
 
@@ -177,7 +177,7 @@ def weak_state(frames: Frames, *, least_bits: int) -> Judgement:
     return Judgement(verdict, float(len(weak)), 0.0, told, untold=untold)
 
 
-@rule("QL405", "redirect-mismatch")
+@rule("QL405", "redirect-mismatch", unit="requests")
 def redirect_mismatch(frames: Frames) -> Judgement:
     """The app used a redirect URI that is not registered, or not the same in both steps.
 
@@ -231,7 +231,7 @@ def redirect_mismatch(frames: Frames) -> Judgement:
     return Judgement("FAIL" if findings else "PASS", metric, 0.0, tuple(findings))
 
 
-@rule("QL406", "over-scoped", least_calls=100, least_kinds=4)
+@rule("QL406", "over-scoped", unit="scopes", least_calls=100, least_kinds=4)
 def over_scoped(frames: Frames, *, least_calls: int, least_kinds: int) -> Judgement:
     """The app asked for scopes that nothing it did had need of.
 
@@ -285,7 +285,7 @@ def over_scoped(frames: Frames, *, least_calls: int, least_kinds: int) -> Judgem
     return Judgement(verdict, float(unused), 0.0, tuple(findings), note=told)
 
 
-@rule("QL407", "restricted-scope")
+@rule("QL407", "restricted-scope", unit="scopes")
 def restricted_scope(frames: Frames) -> Judgement:
     """The app asked for scopes that it may not have before the provider's review.
 
@@ -334,7 +334,7 @@ def restricted_scope(frames: Frames) -> Judgement:
     return Judgement(worst, float(number), 0.0, tuple(findings), note=_told(frames))
 
 
-@rule("QL408", "unknown-scope")
+@rule("QL408", "unknown-scope", unit="requests")
 def unknown_scope(frames: Frames) -> Judgement:
     """The app asked for a scope that the provider does not have.
 
@@ -366,7 +366,7 @@ def unknown_scope(frames: Frames) -> Judgement:
     return Judgement("FAIL" if findings else "PASS", float(len(mine)), 0.0, findings, note=_told(frames))
 
 
-@rule("QL409", "missing-scope")
+@rule("QL409", "missing-scope", unit="calls")
 def missing_scope(frames: Frames) -> Judgement:
     """The app called what needs a scope that it had never asked for.
 
@@ -396,7 +396,7 @@ def missing_scope(frames: Frames) -> Judgement:
     return _scope_judgement(frames, mine, ["client_id", "route"], "had asked nobody for that")
 
 
-@rule("QL410", "partial-consent-ignored")
+@rule("QL410", "partial-consent-ignored", unit="calls")
 def partial_consent_ignored(frames: Frames) -> Judgement:
     """A person granted less than was asked, and the app called as if they had granted all.
 
@@ -419,7 +419,7 @@ def partial_consent_ignored(frames: Frames) -> Judgement:
 
     ## Source
     RFC 6749, sections 3.3 and 5.1 (the server must tell a scope that differs); Strava API, Authentication
-    ("apps should check which scopes a user has accepted").
+    ("Apps should check which scopes a user has accepted."), developers.strava.com/docs/authentication.
     """
     asked = frames.once(_answered)
     coded = asked[asked["oauth:code"].notna() & asked["oauth:scopes_asked"].notna()]
@@ -435,7 +435,7 @@ def partial_consent_ignored(frames: Frames) -> Judgement:
     return _scope_judgement(frames, mine, ["client_id", "person", "route"], "had not been granted that")
 
 
-@rule("QL411", "denied-consent-mishandled", loop_s=60.0, loops=3)
+@rule("QL411", "denied-consent-mishandled", unit="requests", loop_s=60.0, loops=3)
 def denied_consent_mishandled(frames: Frames, *, loop_s: float, loops: int) -> Judgement:
     """A person said no, and the app sent them straight back to the question.
 
@@ -490,7 +490,7 @@ def denied_consent_mishandled(frames: Frames, *, loop_s: float, loops: int) -> J
     return Judgement(verdict, float(len(rows)), 0.0, tuple(findings), untold=untold)
 
 
-@rule("QL412", "code-reused")
+@rule("QL412", "code-reused", unit="codes")
 def code_reused(frames: Frames) -> Judgement:
     """The app sent an authorization code to the token endpoint more than once.
 
@@ -511,7 +511,8 @@ def code_reused(frames: Frames) -> Judgement:
     sent, and redirect to a page of its own.
 
     ## Source
-    RFC 6749, section 4.1.2 (the code must not be used more than once); RFC 9700, section 2.1.1.
+    RFC 6749, section 4.1.2 (the client must not use the code more than once; a server that sees it twice
+    should revoke what the first use brought).
     """
     redeemed = _redeemed(frames)
     if not len(redeemed):
@@ -544,7 +545,7 @@ def code_reused(frames: Frames) -> Judgement:
     return Judgement(verdict, float(len(again)), 0.0, tuple(findings), untold=untold)
 
 
-@rule("QL413", "deprecated-grant")
+@rule("QL413", "deprecated-grant", unit="requests")
 def deprecated_grant(frames: Frames) -> Judgement:
     """The app used a grant that is no longer to be used.
 
@@ -584,7 +585,7 @@ def deprecated_grant(frames: Frames) -> Judgement:
     return Judgement("FAIL" if findings else "PASS", float(number), 0.0, tuple(findings))
 
 
-@rule("QL414", "client-secret-exposed")
+@rule("QL414", "client-secret-exposed", unit="requests")
 def client_secret_exposed(frames: Frames) -> Judgement:
     """The app put its secret into an address, or sent it in two ways at once.
 
@@ -629,7 +630,7 @@ def client_secret_exposed(frames: Frames) -> Judgement:
     return Judgement("FAIL" if findings else "PASS", metric, 0.0, tuple(findings))
 
 
-@rule("QL415", "forged-callback-accepted")
+@rule("QL415", "forged-callback-accepted", unit="callbacks")
 def forged_callback_accepted(frames: Frames) -> Judgement:
     """The app took up a callback whose state it had never given out.
 
@@ -656,7 +657,7 @@ def forged_callback_accepted(frames: Frames) -> Judgement:
     return _probe_judgement(frames, "forged_state", "a callback with a state that the app had not made")
 
 
-@rule("QL416", "wrong-issuer-accepted")
+@rule("QL416", "wrong-issuer-accepted", unit="callbacks")
 def wrong_issuer_accepted(frames: Frames) -> Judgement:
     """The app took up a callback that another authorization server claims to have sent.
 
@@ -682,7 +683,7 @@ def wrong_issuer_accepted(frames: Frames) -> Judgement:
     return _probe_judgement(frames, "wrong_issuer", said, "FAIL" if names else "WARN")
 
 
-@rule("QL417", "injected-code-accepted")
+@rule("QL417", "injected-code-accepted", unit="callbacks")
 def injected_code_accepted(frames: Frames) -> Judgement:
     """The app took up a code that another person had got.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import pandas as pd
 
 from quotalab.frames import Frames
 from quotalab.frames.calendar import NEVER
-from quotalab.frames.limits import asked
 from quotalab.rules import (
     MOST_FINDINGS,
     Finding,
@@ -25,18 +24,35 @@ from quotalab.rules import (
     unsafe,
     unsafe_retries,
 )
+from quotalab.rules.meanings import INFERRED
+from quotalab.rules.outages import (
+    After,
+    amplification_by_minute,
+    end_of,
+    number_between,
+    outages,
+    rate_before,
+)
 from quotalab.rules.times import clock_time, count, duration
+from quotalab.rules.waits import (
+    NO_WAIT_NS,
+    alike,
+    forms_of,
+    in_words,
+    room_ns,
+    too_long,
+    waits_by_kind,
+)
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _SECOND_NS = 1_000_000_000
 _MINUTE_NS = 60 * _SECOND_NS
-_INFERRED = ("person, target and time", "person, route and time")
 _SHOWN_CALLS = 50  # of one finding; its message has the number of all
 
 
-@rule("QL201", "retry-before-retry-after")
+@rule("QL201", "retry-before-retry-after", unit="early calls")
 def retry_before_retry_after(frames: Frames) -> Judgement:
     """The app called again before the time that Retry-After had promised.
 
@@ -48,7 +64,7 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
     it binds the operation that was told. A Retry-After of zero promises nothing. Where the operation of a
     call is not known, calls are taken for the same operation's if person and route are the same, the finding
     says so, and on such a guess alone the verdict is REVIEW: an app that sends `traceparent` over sockets
-    makes it sure.
+    makes it sure. A finding is a refusal with all calls that came before its end.
 
     ## Why it matters
     Retry-After is an instruction. A provider that sees it ignored sees an app that hammers on when it is in
@@ -71,10 +87,14 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
     early = frames.once(_all_early)
     same = early["same"].to_numpy(dtype=bool)
     seq, at_ns = calls["seq"].to_numpy(), calls["at"].to_numpy()
-    findings = []
     ordered = early.iloc[np.argsort(~same, kind="stable")]  # the refused operations' own calls first
-    for link in ordered.iloc[:MOST_FINDINGS].to_dict("records"):
-        first, again = int(link["refusal"]), int(link["row"])
+    places_of: dict[int, list[int]] = {}
+    for place, first in enumerate(ordered["refusal"].tolist()):
+        places_of.setdefault(first, []).append(place)
+    findings = []
+    for first, places in itertools.islice(places_of.items(), MOST_FINDINGS):
+        link = ordered.iloc[places[0]].to_dict()
+        again = int(link["row"])
         who = "the same operation" if link["linked_by"] == "operation" else "the same person and route"
         if not link["same"]:
             other = calls["person"].iloc[first] == calls["person"].iloc[again]
@@ -82,13 +102,18 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
         guess = ""
         if link["same"] and link["linked_by"] != "operation":
             guess = " The operation is not known: linked by person, route and time."
+        more = ""
+        if len(places) > 1:
+            own = int(ordered["same"].iloc[places[1:]].sum())
+            more = f" {count(len(places) - 1, 'more call')} came before that end, {own:,} of them its own."
         message = (
             f"Call {seq[first]} {_was(frames, first)} at {clock_time(at_ns[first])} "
             f"with Retry-After {promise[first] / 1e9:g} s; {who} called again "
             f"{duration(int(at_ns[again] - at_ns[first]))} later (call {seq[again]}), "
-            f"{duration(int(link['early_ns']))} too early.{guess}"
+            f"{duration(int(link['early_ns']))} too early.{more}{guess}"
         )
-        findings.append(Finding(message, int(at_ns[again]), (int(seq[first]), int(seq[again]))))
+        shown = ordered["row"].to_numpy()[places[: _SHOWN_CALLS - 1]]
+        findings.append(Finding(message, int(at_ns[again]), _seqs(frames, np.append(first, shown))))
     sure = same & (early["linked_by"].to_numpy() == "operation")
     if sure.any():
         verdict = "FAIL"
@@ -108,13 +133,13 @@ def retry_before_retry_after(frames: Frames) -> Judgement:
         float(len(early)),
         0.0,
         tuple(findings),
-        untold=len(early) - len(findings),
+        untold=len(places_of) - len(findings),
         remedy=remedy,
         note=note,
     )
 
 
-@rule("QL202", "retry-too-fast")
+@rule("QL202", "retry-too-fast", unit="s")
 def retry_too_fast(frames: Frames) -> Judgement:
     """The app retried without waiting, where the answer had not said how long.
 
@@ -163,14 +188,14 @@ def retry_too_fast(frames: Frames) -> Judgement:
             f"{_link(link['linked_by'])}"
         )
         findings.append(Finding(message, int(at_ns[second]), (int(seq[first]), int(seq[second]))))
-    sure = again & ~fast["linked_by"].isin(_INFERRED)
+    sure = again & ~fast["linked_by"].isin(INFERRED)
     verdict = "FAIL" if sure.any() else "WARN" if findings else "PASS"
     metric = float(links["gap_ns"].min()) / 1e9
     untold = len(fast) - len(findings)
     return Judgement(verdict, metric, least_ns / 1e9, tuple(findings), untold=untold)
 
 
-@rule("QL203", "retry-without-jitter", same_share=0.5, least=8)
+@rule("QL203", "retry-without-jitter", unit="share", same_share=0.5, least=8)
 def retry_without_jitter(frames: Frames, *, same_share: float, least: float) -> Judgement:
     """The app's waits before retries are all the same.
 
@@ -197,7 +222,7 @@ def retry_without_jitter(frames: Frames, *, same_share: float, least: float) -> 
     Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015; Google, "Site Reliability
     Engineering", chapter 22 (always use randomized exponential backoff when scheduling retries).
     """
-    kinds = _waits_by_kind(frames)
+    kinds = waits_by_kind(frames)
     kinds = [kind for kind in kinds if len(kind.waits_ns) >= max(least, 2)]
     if not kinds:
         note = f"there were fewer than {least:g} retries of one kind that waited"
@@ -206,12 +231,12 @@ def retry_without_jitter(frames: Frames, *, same_share: float, least: float) -> 
     calls, worst, findings, sure = frames.calls, 0.0, [], False
     seq, at_ns = calls["seq"].to_numpy(), calls["at"].to_numpy()
     for kind in kinds:
-        most = max((_alike(waits, close_ns) for waits in kind.either), key=len)
+        most = max((alike(waits, close_ns) for waits in kind.either), key=len)
         worst = max(worst, len(most) / len(kind.waits_ns))
         if len(most) < same_share * len(kind.waits_ns):
             continue
         links = kind.links.iloc[np.sort(most)]
-        guessed = int(links["linked_by"].isin(_INFERRED).sum())
+        guessed = int(links["linked_by"].isin(INFERRED).sum())
         sure |= guessed < len(links)
         wait_ns = int(np.median(kind.waits_ns[most]))
         rows = links["row"].to_numpy()
@@ -226,7 +251,7 @@ def retry_without_jitter(frames: Frames, *, same_share: float, least: float) -> 
     return Judgement(verdict, worst, same_share, tuple(findings))
 
 
-@rule("QL204", "unbounded-retries", most=8)
+@rule("QL204", "unbounded-retries", unit="retries in a row", most=8)
 def unbounded_retries(frames: Frames, *, most: float) -> Judgement:
     """The app went on retrying one call without an end.
 
@@ -256,7 +281,7 @@ def unbounded_retries(frames: Frames, *, most: float) -> Judgement:
         return Judgement("NA", threshold=most, note="nothing was retried")
     calls, operations = frames.calls, frames.operations
     seq, at_ns, sent = (calls[name].to_numpy() for name in ("seq", "at", "sent"))
-    chains = links.assign(guess=links["linked_by"].isin(_INFERRED)).groupby("first", sort=True)
+    chains = links.assign(guess=links["linked_by"].isin(INFERRED)).groupby("first", sort=True)
     chain = chains.agg(
         number=("number", "max"), guess=("guess", "sum"), last=("row", "max"), links=("row", "size")
     )
@@ -289,7 +314,7 @@ def unbounded_retries(frames: Frames, *, most: float) -> Judgement:
     return Judgement(verdict, float(chain["number"].max()), most, tuple(findings), untold=untold, note=note)
 
 
-@rule("QL205", "retry-of-permanent-error")
+@rule("QL205", "retry-of-permanent-error", unit="repeats")
 def retry_of_permanent_error(frames: Frames) -> Judgement:
     """The app repeated a call whose answer no waiting changes.
 
@@ -339,7 +364,7 @@ def retry_of_permanent_error(frames: Frames) -> Judgement:
     return Judgement(verdict, float(len(links)), 0.0, tuple(findings), untold=untold)
 
 
-@rule("QL206", "unsafe-retry")
+@rule("QL206", "unsafe-retry", unit="retries")
 def unsafe_retry(frames: Frames) -> Judgement:
     """The app repeated a request that may have been carried out already.
 
@@ -400,7 +425,7 @@ def unsafe_retry(frames: Frames) -> Judgement:
     return Judgement(verdict, float(len(links)), 0.0, tuple(findings), untold=untold, note=note)
 
 
-@rule("QL207", "retry-storm", warn=4.0, fail=8.0, least=10)
+@rule("QL207", "retry-storm", unit="attempts for each call wanted", warn=4.0, fail=8.0, least=10)
 def retry_storm(frames: Frames, *, warn: float, fail: float, least: float) -> Judgement:
     """The app's retries multiplied its load while the provider was in trouble.
 
@@ -423,14 +448,15 @@ def retry_storm(frames: Frames, *, warn: float, fail: float, least: float) -> Ju
     when more than a tenth of its calls are retries.
 
     ## Source
-    Google, "Site Reliability Engineering", chapter 22 (retry amplification, per-client retry budget);
-    Brooker, "Timeouts, retries, and backoff with jitter", Amazon Builders' Library.
+    Google, "Site Reliability Engineering", chapter 22 (retries that amplify an overload) and chapter 21
+    (retry budgets a request and a client); Brooker, "Timeouts, retries, and backoff with jitter", Amazon
+    Builders' Library. The thresholds are our choice.
     """
     links = frames.once(retries)
     if not len(links):
         return Judgement("NA", threshold=warn, note="nothing was retried")
     calls = frames.calls
-    minutes = _amplification(frames, links)
+    minutes = amplification_by_minute(frames, links)
     judged = minutes[minutes["retries"] >= least]
     worst = float(minutes["amplification"].max())
     over = judged[judged["amplification"] > warn].sort_values("amplification", ascending=False, kind="stable")
@@ -453,7 +479,7 @@ def retry_storm(frames: Frames, *, warn: float, fail: float, least: float) -> Ju
     return Judgement(verdict, metric, warn, tuple(findings), untold=len(over) - len(findings), note=note)
 
 
-@rule("QL208", "gave-up-early", longest_s=60.0, slack_s=10.0)
+@rule("QL208", "gave-up-early", unit="operations", longest_s=60.0, slack_s=10.0)
 def gave_up_early(frames: Frames, *, longest_s: float, slack_s: float) -> Judgement:
     """The app gave up at the first trouble, although there was time to try again.
 
@@ -525,7 +551,17 @@ def gave_up_early(frames: Frames, *, longest_s: float, slack_s: float) -> Judgem
     return Judgement(verdict, float(len(lost)), 0.0, tuple(findings), untold=len(lost) - len(findings))
 
 
-@rule("QL209", "slow-recovery", above=1.5, below=0.5, within_s=600.0, failures=10, apart_s=300.0, least=20)
+@rule(
+    "QL209",
+    "slow-recovery",
+    unit="s",
+    above=1.5,
+    below=0.5,
+    within_s=600.0,
+    failures=10,
+    apart_s=300.0,
+    least=20,
+)
 def slow_recovery(
     frames: Frames,
     *,
@@ -566,7 +602,7 @@ def slow_recovery(
     Google, "Site Reliability Engineering", chapter 22 (cascading failures: recovery); Brooker, "Timeouts,
     retries, and backoff with jitter", Amazon Builders' Library.
     """
-    found = _outages(frames, int(failures), round(apart_s * 1e9))
+    found = outages(frames, int(failures), round(apart_s * 1e9))
     if not found:
         return Judgement("NA", threshold=within_s, note="there was no outage")
     calls = frames.api_calls
@@ -580,20 +616,20 @@ def slow_recovery(
         if i:
             from_ns = max(from_ns, found[i - 1].until_ns + round(within_s * 1e9))
         to_ns = found[i + 1].from_ns if i + 1 < len(found) else end_ns
-        before = _between(at_ns, from_ns, outage.from_ns)
+        before = number_between(at_ns, from_ns, outage.from_ns)
         what = f"outage from {clock_time(outage.from_ns)} to {clock_time(outage.until_ns, day=False)}"
         what += f", calls multiplied by {outage.amplification:.3g} in it"
-        rate = _rate(planned_ns, from_ns, outage.from_ns, before, known)
+        rate = rate_before(planned_ns, from_ns, outage.from_ns, before, known)
         if before < least or rate is None:
             notes.append(f"{what}: too few calls before it to tell what the load was")
             continue
-        after = _After(at_ns, planned_ns if known else None, rate, outage.until_ns, to_ns)
+        after = After(at_ns, planned_ns if known else None, rate, outage.until_ns, to_ns)
         back_ns, ended = after.above(above)
         slowest = max(slowest or 0.0, back_ns / 1e9)
         if not ended and back_ns:
             verdicts.append("FAIL" if back_ns > within_s * 1e9 else "PASS")
             text = f"was still more than {above:g} times as high {duration(back_ns)} after it, when "
-            text += _end(to_ns, end_ns)
+            text += end_of(to_ns, end_ns)
         elif back_ns > within_s * 1e9:
             verdicts.append("WARN")
             text = f"returned to what it was only {duration(back_ns)} after it, where "
@@ -613,7 +649,7 @@ def slow_recovery(
                 text = (
                     f"did not come back: {made:,} calls from {duration(round(within_s * 1e9))} after it "
                     "until "
-                    f"{_end(to_ns, end_ns)}, where {wanted:,.0f} were to be expected"
+                    f"{end_of(to_ns, end_ns)}, where {wanted:,.0f} were to be expected"
                 )
                 notes[-1] = what
         if text:
@@ -635,7 +671,7 @@ def slow_recovery(
     return Judgement(verdict, slowest, within_s, tuple(findings), note="; ".join(notes[:5]))
 
 
-@rule("QL210", "wait-cut-short", least_share=0.5, edge_s=1.0)
+@rule("QL210", "wait-cut-short", unit="waits", least_share=0.5, edge_s=1.0)
 def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judgement:
     """The app waited after a refusal, but not long enough.
 
@@ -668,8 +704,8 @@ def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judg
     links = frames.once(retries)
     first, again = links["attempt"].to_numpy(), links["row"].to_numpy()
     told = promise[first] > 0
-    room_ns = _room_ns(frames)
-    untold = ~told & (room_ns[first] > 0)
+    room = room_ns(frames)
+    untold = ~told & (room[first] > 0)
     if not told.any() and not untold.any():
         return Judgement("NA", threshold=0.0, note="nothing was retried that there was something to wait for")
     findings: list[Finding] = []
@@ -690,17 +726,17 @@ def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judg
     lag = np.zeros(len(calls), dtype=np.int64)
     if frames.run.clock != "virtual":
         lag = calls["done"].to_numpy() - at_ns
-    short_ns = at_ns[first] + room_ns[first] - lag[first] - at_ns[again]
+    short_ns = at_ns[first] + room[first] - lag[first] - at_ns[again]
     limit = calls["limit"].cat.codes.to_numpy()
     woke = untold & (short_ns > 0) & (short_ns <= edge_s * 1e9) & (limit[first] == limit[again])
-    woke &= at_ns[again] - at_ns[first] >= least_share * room_ns[first]
+    woke &= at_ns[again] - at_ns[first] >= least_share * room[first]
     woken = links[woke].assign(short_ns=short_ns[woke])
     for link in woken.iloc[: max(MOST_FINDINGS - len(findings), 0)].to_dict("records"):
         before, after = int(link["attempt"]), int(link["row"])
         message = (
             f"Call {seq[before]} {_was(frames, before)} at {clock_time(at_ns[before])} without a "
             "Retry-After. There "
-            f"was room again {duration(int(room_ns[before]))} later; call {seq[after]} came "
+            f"was room again {duration(int(room[before]))} later; call {seq[after]} came "
             f"{duration(int(link['short_ns']))} before that and was refused again.{_link(link['linked_by'])}"
         )
         findings.append(Finding(message, int(at_ns[after]), (int(seq[before]), int(seq[after]))))
@@ -712,7 +748,7 @@ def wait_cut_short(frames: Frames, *, least_share: float, edge_s: float) -> Judg
     return Judgement(verdict, float(found), 0.0, tuple(findings), untold=found - len(findings))
 
 
-@rule("QL211", "retry-after-misread", least=3, kept_share=0.5)
+@rule("QL211", "retry-after-misread", unit="share", least=3, kept_share=0.5)
 def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> Judgement:
     """The app does not understand a form in which Retry-After is written, or takes it for something else.
 
@@ -750,9 +786,9 @@ def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> J
     at_ns = calls["at"].to_numpy()
     early = frames.once(_all_early)
     broken = np.isin(row, early["row"].to_numpy(dtype=np.int64)[early["same"].to_numpy(dtype=bool)])
-    form = _forms(frames, attempt)
+    form = forms_of(frames, attempt)
     waited = at_ns[row] - at_ns[attempt]
-    guess = links["linked_by"].isin(_INFERRED).to_numpy()
+    guess = links["linked_by"].isin(INFERRED).to_numpy()
     shares = {
         name: float((~broken[form == name]).mean())
         for name in np.unique(form).tolist()
@@ -772,17 +808,17 @@ def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> J
             verdicts.append("FAIL" if reads and not guess[mine & broken].all() else "REVIEW")
             shorter = np.median(waited[mine & broken] / promise[attempt[mine & broken]])
             why = (
-                f"while {_said(reads[0])} is kept"
+                f"while {in_words(reads[0])} is kept"
                 if reads
                 else "whether it is misread or ignored cannot be told"
             )
             if abs(shorter * 1000 - 1) < 0.05:
                 why += "; a thousandth is waited, as if it were milliseconds"
             text = f"{int((mine & broken).sum()):,} of {int(mine.sum()):,} retries came before the end that "
-            text += f"{_said(name)} promised, {why}"
+            text += f"{in_words(name)} promised, {why}"
             shown = mine & broken
         else:
-            shown, text = _too_long(name, mine & ~broken, waited, promise[attempt], least)
+            shown, text = too_long(name, mine & ~broken, waited, promise[attempt], least)
             if not text:
                 continue
             verdicts.append("REVIEW" if guess[shown].all() else "WARN")
@@ -794,7 +830,7 @@ def retry_after_misread(frames: Frames, *, least: float, kept_share: float) -> J
     return Judgement(verdict, min(shares.values()), kept_share, tuple(findings), note=note)
 
 
-@rule("QL212", "backoff-without-growth", growth=1.2, least=8)
+@rule("QL212", "backoff-without-growth", unit="times as long", growth=1.2, least=8)
 def backoff_without_growth(frames: Frames, *, growth: float, least: float) -> Judgement:
     """The app's waits do not grow from one retry of a call to the next.
 
@@ -823,7 +859,7 @@ def backoff_without_growth(frames: Frames, *, growth: float, least: float) -> Ju
     links = links[frames.once(promises_ns)[links["attempt"].to_numpy()] == 0]
     number, gap = links["number"].to_numpy(), links["gap_ns"].to_numpy()
     firsts, later = number == 1, number >= 3
-    if min(int(firsts.sum()), int(later.sum())) < least or float(np.median(gap[firsts])) < _NO_WAIT_NS:
+    if min(int(firsts.sum()), int(later.sum())) < least or float(np.median(gap[firsts])) < NO_WAIT_NS:
         note = f"there were fewer than {least:g} first retries that waited, or third ones"
         return Judgement("NA", threshold=growth, note=note)
     early_ns, late_ns = int(np.median(gap[firsts])), int(np.median(gap[later]))
@@ -831,7 +867,7 @@ def backoff_without_growth(frames: Frames, *, growth: float, least: float) -> Ju
     if metric >= growth:
         return Judgement("PASS", metric, growth)
     rows = links["row"].to_numpy()[later]
-    guess = links["linked_by"].isin(_INFERRED).to_numpy()[firsts | later]
+    guess = links["linked_by"].isin(INFERRED).to_numpy()[firsts | later]
     message = (
         f"The median wait is {duration(early_ns)} before "
         f"{count(int(firsts.sum()), 'first retry', 'first retries')} and "
@@ -844,8 +880,6 @@ def backoff_without_growth(frames: Frames, *, growth: float, least: float) -> Ju
 
 # ---- what calls were answered, and how they were linked
 
-_NO_WAIT_NS = 10_000_000
-
 
 def _all_early(frames: Frames) -> pd.DataFrame:
     """Calls before the promised end of a refusal or a failure; of a call that is both, the refusal's."""
@@ -856,18 +890,18 @@ def _all_early(frames: Frames) -> pd.DataFrame:
 
 def _was(frames: Frames, row: int) -> str:
     """What became of a call, in a clause."""
-    call = frames.calls.iloc[row]
-    if isinstance(call["limit"], str) and call["status"]:
-        return f"was refused by '{call['limit']}'"
-    if not call["status"]:
+    call: list[Any] = [frames.calls.at[row, name] for name in ("limit", "status", "error")]
+    limit, status, error = call
+    if isinstance(limit, str) and status:
+        return f"was refused by '{limit}'"
+    if not status:
         return "got no answer"
-    error = f" ({call['error']})" if isinstance(call["error"], str) else ""
-    return f"was answered {call['status']}{error}"
+    return f"was answered {status}" + (f" ({error})" if isinstance(error, str) else "")
 
 
 def _link(linked_by: str) -> str:
     """How two calls were linked, and what it would take to be sure."""
-    if linked_by in _INFERRED:
+    if linked_by in INFERRED:
         sure = "`traceparent` or an Idempotency-Key on each call would make it sure"
         return f" Linked by {linked_by} alone: {sure}."
     return f" Linked by {linked_by}."
@@ -880,13 +914,12 @@ def _links(number: int, guessed: int) -> str:
     how = "Linked" if guessed == number else f"{guessed:,} of them linked"
     return (
         f" {how} by person, target and time alone: `traceparent` or an Idempotency-Key on each call would "
-        "make "
-        "it sure."
+        "make it sure."
     )
 
 
 def _sure_or_review(links: pd.DataFrame) -> str:
-    return "REVIEW" if links["linked_by"].isin(_INFERRED).all() else "FAIL"
+    return "REVIEW" if links["linked_by"].isin(INFERRED).all() else "FAIL"
 
 
 def _seqs(frames: Frames, rows: Ints) -> tuple[int, ...]:
@@ -900,229 +933,3 @@ def _by_operation(frames: Frames, values: Ints, missing: int) -> Ints:
     of = of[~of.index.duplicated()]
     known = of.reindex(calls.categories, fill_value=missing).to_numpy(dtype=np.int64)
     return np.append(known, missing)[calls.codes.to_numpy()]
-
-
-# ---- waits
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """Waits that jitter should spread."""
-
-    name: str
-    beyond: str
-    links: pd.DataFrame
-    either: tuple[Ints, ...]
-    """The waits, in ns: as counted from the answer, and as counted from the decision where that may be "
-    "meant."""
-
-    @property
-    def waits_ns(self) -> Ints:
-        return self.either[0]
-
-
-def _waits_by_kind(frames: Frames) -> list[_Kind]:
-    calls, links = frames.calls, frames.once(retries)
-    promise = frames.once(promises_ns)[links["attempt"].to_numpy()]
-    gap = links["gap_ns"].to_numpy()
-    nth = np.minimum(links["number"].to_numpy(), 6)
-    kinds = []
-    for number in range(1, 7):
-        mine = (promise == 0) & (nth == number) & (gap >= _NO_WAIT_NS)
-        name = f"{('first', 'second', 'third', 'fourth', 'fifth', 'later')[number - 1]} retries"
-        if mine.any():
-            kinds.append(_Kind(name, "", links[mine], (gap[mine],)))
-    end = calls["at"].to_numpy()[links["attempt"].to_numpy()] + promise
-    beyond = calls["sent"].to_numpy()[links["row"].to_numpy()] - end
-    told = np.flatnonzero((promise > 0) & (beyond >= 0))
-    if len(told):
-        # Only where several were told to come at the same time does it matter that they do.
-        pairs = np.unique(np.column_stack([end[told] // _SECOND_NS, links["first"].to_numpy()[told]]), axis=0)
-        seconds, callers = np.unique(pairs[:, 0], return_counts=True)
-        told = told[np.isin(end[told] // _SECOND_NS, seconds[callers > 1])]
-    if len(told):
-        name = "retries whose promised end was another's too"
-        waits = (beyond[told], gap[told] - promise[told])
-        kinds.append(_Kind(name, " beyond it", links.iloc[told], waits))
-    return kinds
-
-
-def _alike(waits_ns: Ints, close_ns: int) -> Ints:
-    """Positions of the most waits that lie within 1 %, or `close_ns`, of each other."""
-    order = np.argsort(waits_ns, kind="stable")
-    ordered = waits_ns[order]
-    ends = np.searchsorted(ordered, ordered + np.maximum(close_ns, np.abs(ordered) // 100), "right")
-    start = int(np.argmax(ends - np.arange(len(ordered))))
-    found: Ints = order[start : ends[start]]
-    return found
-
-
-def _room_ns(frames: Frames) -> Ints:
-    """How long after each refusal without a promise there was room again, by the judges' arithmetic; 0: "
-    "none."""
-    calls = frames.calls
-    room = np.zeros(len(calls), dtype=np.int64)
-    unpromised = frames.once(promises_ns) == 0
-    for limit in frames.provider.limits:
-        mine = frames.once(asked)[limit.name]
-        refused = ((calls["limit"] == limit.name).to_numpy() & unpromised)[mine.rows]
-        wait_ns = mine.uses.wait_ns[refused]
-        room[mine.rows[refused]] = np.where(wait_ns >= NEVER, 0, wait_ns)
-    return room
-
-
-def _forms(frames: Frames, rows: Ints) -> npt.NDArray[Any]:
-    """In which form each call's Retry-After was written: by the profile's dialect, and its planted faults."""
-    calls, provider = frames.calls, frames.provider
-    form = np.full(len(calls.iloc[rows]), "seconds", dtype=object)
-    limits = calls["limit"].iloc[rows]
-    for name in limits.cat.categories:
-        if name in {limit.name for limit in provider.limits}:
-            own = provider.dialect.refusal(name).retry_after
-            form[(limits == name).to_numpy()] = "seconds" if own == "none" else own
-    struck = calls["fault"].iloc[rows]
-    for names in struck.cat.categories:
-        for fault in provider.faults:
-            if fault.kind == "retry_after" and fault.as_ and fault.name in names.split():
-                form[(struck == names).to_numpy()] = fault.as_
-    return form
-
-
-def _said(form: str) -> str:
-    names = {
-        "seconds": "whole seconds",
-        "decimal": "seconds with decimals",
-        "http_date": "an HTTP date",
-        "iso": "an ISO 8601 date",
-        "epoch": "seconds since 1970",
-    }
-    return f"a Retry-After in {names[form]}" if form in ("seconds", "decimal", "epoch") else f"{names[form]}"
-
-
-def _too_long(name: str, kept: Bools, waited: Ints, promise: Ints, least: float) -> tuple[Bools, str]:
-    """Kept waits that are much too long in a way that tells why; and how that is said."""
-    ratio = waited / promise
-    longer = kept & (np.abs(ratio / 1000 - 1) < 0.01)
-    text = f"{int(longer.sum()):,} of {int(kept.sum()):,} retries waited a thousand times what {_said(name)} "
-    text += "promised"
-    if name in ("http_date", "iso") and int(longer.sum()) < least:
-        half_ns = 1800 * _SECOND_NS
-        beyond = waited - promise
-        off = np.abs(beyond - np.round(beyond / half_ns) * half_ns)
-        longer = kept & (beyond > half_ns // 2) & (beyond < 15 * 3600 * _SECOND_NS) & (off < 5 * _SECOND_NS)
-        text = (
-            f"{int(longer.sum()):,} of {int(kept.sum()):,} retries waited whole half hours beyond "
-            f"{_said(name)}, as if "
-            "it were of another time zone"
-        )
-    enough = int(longer.sum()) >= least and 2 * int(longer.sum()) >= int(kept.sum())
-    return longer, text if enough else ""
-
-
-# ---- load
-
-
-def _amplification(frames: Frames, links: pd.DataFrame) -> pd.DataFrame:
-    """By minute (since 1970): the app's first attempts, the retries that became of them, how many are "
-    "guesses."""
-    calls = frames.calls
-    minute = calls["at"].to_numpy() // _MINUTE_NS
-    first = (calls["actor"] == "app").to_numpy().copy()
-    first[links["row"].to_numpy()] = False
-    firsts = pd.Series(minute[first]).value_counts()
-    root = pd.Series(minute[links["first"].to_numpy()])
-    told = pd.DataFrame({"retries": root.value_counts()}).sort_index()
-    told["guess"] = links["linked_by"].isin(_INFERRED).groupby(root.to_numpy()).sum().reindex(told.index)
-    told["firsts"] = firsts.reindex(told.index)
-    told["amplification"] = 1 + told["retries"] / told["firsts"]
-    return told
-
-
-@dataclass(frozen=True)
-class _Outage:
-    from_ns: int
-    until_ns: int
-    """The last failure."""
-    first: int
-    last: int
-    """`seq` of the first and the last failure."""
-    failures: int
-    calls: int
-    firsts: int
-
-    @property
-    def amplification(self) -> float:
-        return self.calls / max(self.firsts, 1)
-
-
-def _outages(frames: Frames, least: int, apart_ns: int) -> list[_Outage]:
-    """Stretches in which most calls to the API failed, in order of time."""
-    calls = frames.api_calls
-    order = np.argsort(calls["at"].to_numpy(), kind="stable")
-    at_ns, row = calls["at"].to_numpy()[order], calls.index.to_numpy()[order]
-    status = calls["status"].to_numpy()[order]
-    unlimited = calls["limit"].isna().to_numpy()[order]
-    failed = np.flatnonzero(((status >= 500) | (status == 0)) & unlimited)
-    again = np.zeros(len(frames.calls), dtype=bool)
-    again[frames.once(retries)["row"].to_numpy()] = True
-    seq = frames.calls["seq"].to_numpy()
-    cuts = np.flatnonzero(np.diff(at_ns[failed]) > apart_ns) + 1
-    found = []
-    for part in np.split(failed, cuts):
-        if len(part) < least:
-            continue
-        stretch = slice(part[0], part[-1] + 1)
-        number = part[-1] + 1 - part[0]
-        if 2 * len(part) < number:
-            continue
-        firsts = int((~again[row[stretch]]).sum())
-        ends = int(seq[row[part[0]]]), int(seq[row[part[-1]]])
-        found.append(
-            _Outage(int(at_ns[part[0]]), int(at_ns[part[-1]]), *ends, len(part), int(number), firsts)
-        )
-    return found
-
-
-def _between(sorted_ns: Ints, from_ns: int, to_ns: int) -> int:
-    first, last = np.searchsorted(sorted_ns, [from_ns, to_ns])
-    return int(last - first)
-
-
-def _rate(planned_ns: Ints, from_ns: int, to_ns: int, calls: int, known: bool) -> float | None:
-    """Calls before an outage for each planned operation, or for each ns; None: there is nothing to tell "
-    "from."""
-    if not known:
-        return calls / (to_ns - from_ns) if to_ns > from_ns else None
-    planned = _between(planned_ns, from_ns, to_ns)
-    return calls / planned if planned else None
-
-
-def _end(to_ns: int, end_ns: int) -> str:
-    return "the run ended" if to_ns == end_ns else "the next outage began"
-
-
-class _After:
-    """The load after an outage, in whole minutes from its end, beside what was to be expected."""
-
-    def __init__(self, at_ns: Ints, planned_ns: Ints | None, rate: float, from_ns: int, to_ns: int) -> None:
-        minutes = max((to_ns - from_ns) // _MINUTE_NS, 0)
-        edges = from_ns + 1 + np.arange(minutes + 1) * _MINUTE_NS
-        self._made = np.diff(np.searchsorted(at_ns, edges))
-        if planned_ns is None:
-            self._wanted = np.full(minutes, rate * _MINUTE_NS)
-        else:
-            self._wanted = np.diff(np.searchsorted(planned_ns, edges)) * rate
-
-    def above(self, times: float) -> tuple[int, bool]:
-        """How long the load stays above `times` what is expected, in ns; whether it ends within the time."""
-        high = self._made > times * self._wanted + 3 * np.sqrt(np.maximum(self._wanted, 1))
-        places = np.flatnonzero(high)
-        if not len(places) or places[0] >= 5:
-            return 0, True
-        last = places[np.append(np.flatnonzero(np.diff(places) > 5), len(places) - 1)[0]]
-        return int(last + 1) * _MINUTE_NS, bool(last + 1 < len(high))
-
-    def rest(self, after_ns: int) -> tuple[int, float]:
-        """Calls made, and expected, from `after_ns` on."""
-        first = -(-after_ns // _MINUTE_NS)
-        return int(self._made[first:].sum()), float(self._wanted[first:].sum())

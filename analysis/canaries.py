@@ -15,7 +15,7 @@ from quotalab.rules.times import count
 _NOT_NAMED = "no file of the app was searched: name them under [tool.quotalab.app] files"
 
 
-@rule("QL320", "token-at-rest")
+@rule("QL320", "token-at-rest", unit="places")
 def token_at_rest(frames: Frames) -> Judgement:
     """A token, a code or the client secret stands readable in a file that the app keeps.
 
@@ -38,13 +38,14 @@ def token_at_rest(frames: Frames) -> Judgement:
     that is needed for a minute only, such as codes and verifiers.
 
     ## Source
-    RFC 6819, sections 5.1.4.1 and 5.3.3 (protection of stored credentials); Google, "OAuth 2.0 Policies",
-    "Handle client credentials securely" and "Handle user tokens securely".
+    RFC 6819, sections 5.1.4.1 and 5.3.3 (protection of stored credentials); Google, "Best
+    Practices" for OAuth 2.0, "Handle client credentials securely" and "Handle user tokens securely"
+    (developers.google.com/identity/protocols/oauth2/resources/best-practices).
     """
     return _judge(frames, "state", "encrypt tokens at rest, under a key that lies elsewhere")
 
 
-@rule("QL321", "token-in-log")
+@rule("QL321", "token-in-log", unit="places")
 def token_in_log(frames: Frames) -> Judgement:
     """A token, a code or the client secret stands readable in a log of the app's.
 
@@ -64,13 +65,13 @@ def token_in_log(frames: Frames) -> Judgement:
     has to be told from another.
 
     ## Source
-    RFC 6750, section 5.3 (safeguard bearer tokens); RFC 9700, section 4.2.4; OWASP Logging Cheat Sheet, "Data
-    to exclude".
+    RFC 6750, section 5.3 (safeguard bearer tokens; web servers log addresses); OWASP Logging Cheat Sheet,
+    "Data to exclude".
     """
     return _judge(frames, "log", "log no header, body or query that carries credentials")
 
 
-@rule("QL322", "secret-in-own-output")
+@rule("QL322", "secret-in-own-output", unit="places")
 def secret_in_own_output(frames: Frames) -> Judgement:
     """A secret of the run stands in what quotalab itself has written: a fault of quotalab's.
 

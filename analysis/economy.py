@@ -11,6 +11,7 @@ import pandas as pd
 from quotalab.frames import Frames, limit_uses
 from quotalab.frames.headers import header_names
 from quotalab.rules import MOST_FINDINGS, Finding, Judgement, rule
+from quotalab.rules.meanings import operation_places
 from quotalab.rules.times import clock_time, count, duration, share
 from quotalab.rules.words import asked_for
 
@@ -23,7 +24,7 @@ _SAMPLE = 200  # reads whose headers are looked at
 _SECOND_NS = 1_000_000_000
 
 
-@rule("QL601", "polling", repeats=10, every_s=900.0, regular=0.25)
+@rule("QL601", "polling", unit="pollers", repeats=10, every_s=900.0, regular=0.25)
 def polling(frames: Frames, *, repeats: int, every_s: float, regular: float) -> Judgement:
     """The app asked for the same thing again and again, at regular times, and it had not changed.
 
@@ -46,8 +47,10 @@ def polling(frames: Frames, *, repeats: int, every_s: float, regular: float) -> 
     less often while nothing changes, and with jitter.
 
     ## Source
-    Google Workspace, Calendar API, "Manage quotas": use push notifications instead of polling, and vary the
-    times of what is asked regularly. RFC 9110, section 13.1.2 (If-None-Match).
+    GitHub, "Best practices for using the REST API", section "Avoid polling" (subscribe to webhook events
+    instead); Google, "The Google Calendar API has changed how we manage API usage", Google Developers Blog,
+    2021 (push notifications instead of polling, randomized times). RFC 9110, section 13.1.2 (If-None-Match).
+    The thresholds are our choice.
     """
     reads = frames.once(_reads)
     if not len(reads.row):
@@ -86,7 +89,7 @@ def polling(frames: Frames, *, repeats: int, every_s: float, regular: float) -> 
     return Judgement(verdict, float(len(findings)), 0.0, told, note=note, untold=len(findings) - len(told))
 
 
-@rule("QL602", "unconditional-reads", reads=10)
+@rule("QL602", "unconditional-reads", unit="reads", reads=10)
 def unconditional_reads(frames: Frames, *, reads: int) -> Judgement:
     """The provider offers an ETag, and the app asked again without If-None-Match.
 
@@ -143,7 +146,7 @@ def unconditional_reads(frames: Frames, *, reads: int) -> Judgement:
     return Judgement(verdict, float(len(unused)), float(reads), tuple(findings), note=note)
 
 
-@rule("QL603", "repeated-reads", within_s=5.0, repeated=0.02)
+@rule("QL603", "repeated-reads", unit="share", within_s=5.0, repeated=0.02)
 def repeated_reads(frames: Frames, *, within_s: float, repeated: float) -> Judgement:
     """The app read the same thing for the same person again within seconds.
 
@@ -165,7 +168,7 @@ def repeated_reads(frames: Frames, *, within_s: float, repeated: float) -> Judge
     keep it for some seconds.
 
     ## Source
-    GitHub, "Best practices for using the REST API", and Shopify, "API limits": cache what is used often.
+    Shopify, "Shopify API limits", asks for techniques of caching results (shopify.dev/docs/api/usage/limits).
     The thresholds are our choice.
     """
     reads = frames.once(_reads)
@@ -198,7 +201,7 @@ def repeated_reads(frames: Frames, *, within_s: float, repeated: float) -> Judge
     return Judgement("WARN", metric, repeated, tuple(finding for _, finding in findings), note=note)
 
 
-@rule("QL604", "calls-per-operation", most=10, waste=1.5)
+@rule("QL604", "calls-per-operation", unit="calls an operation", most=10, waste=1.5)
 def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgement:
     """What a person asks costs more calls than it should.
 
@@ -220,8 +223,8 @@ def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgeme
     change.
 
     ## Source
-    Strava, "Our Developer Program": apps are reviewed for operating within the limits that they need. The
-    profile's `[approval.rules.QL604]`; by default our choice.
+    Strava, "Our Developer Program" (communityhub.strava.com): among what a review looks at is operating
+    within the necessary rate limits. The profile's `[approval.rules.QL604]`; by default our choice.
     """
     calls, operations = frames.api_calls, frames.operations
     if not len(operations):
@@ -231,18 +234,17 @@ def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgeme
         return Judgement("NA", threshold=float(most), note="it is not known which calls were an operation's")
     further = frames.once(_further_pages)
     made = admitted[~further[admitted.index.to_numpy()]]
-    codes = made["operation"].cat.codes.to_numpy().astype(np.int64)
-    number = np.bincount(codes, minlength=len(made["operation"].cat.categories))
-    pairs = np.unique(np.stack([codes, made["target"].cat.codes.to_numpy()]), axis=1)[0]
-    targets = np.bincount(pairs, minlength=len(number))
-    by_id = pd.DataFrame({"calls": number, "targets": targets}, index=made["operation"].cat.categories)
+    of = frames.once(operation_places)[made.index.to_numpy()]
+    made, of = made[of >= 0], of[of >= 0]
+    number = np.bincount(of, minlength=len(operations))
+    each = len(made["target"].cat.categories) + 1
+    pairs = np.unique(of * each + made["target"].cat.codes.to_numpy())
+    targets = np.bincount((pairs + 1) // each, minlength=len(operations))
     done = operations[operations["outcome"] == "done"]
     if not len(done):
         return Judgement("NA", threshold=float(most), note="no operation was done")
-    known = by_id.reindex(done["operation"].astype(object)).fillna(0)
-    table = done[["name", "operation"]].assign(
-        calls=known["calls"].to_numpy(), targets=known["targets"].to_numpy()
-    )
+    place = done.index.to_numpy()
+    table = done[["name", "operation"]].assign(calls=number[place], targets=targets[place])
     worst, findings = 0.0, []
     for name, mine in table.groupby("name", observed=True):
         mean = float(mine["calls"].mean())
@@ -265,7 +267,7 @@ def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgeme
     return Judgement(verdict, worst, float(most), tuple(finding for _, finding in findings))
 
 
-@rule("QL605", "limit-filled-by-few", near=0.8, calls_each=50)
+@rule("QL605", "limit-filled-by-few", unit="calls a person", near=0.8, calls_each=50)
 def limit_filled_by_few(frames: Frames, *, near: float, calls_each: float) -> Judgement:
     """A limit of the whole app is nearly used up, and few people use it.
 
@@ -285,9 +287,9 @@ def limit_filled_by_few(frames: Frames, *, near: float, calls_each: float) -> Ju
     Find which calls each person's come from (QL601, QL603, QL606, QL607), before asking for a higher limit.
 
     ## Source
-    Strava, "Rate Limits" and "Our Developer Program": limits are raised as an app grows, after a review of
-    whether it operates within what it needs. The numbers are our choice; `[approval.rules.QL605]` has the
-    provider's.
+    Strava, "Rate Limits" (communityhub.strava.com): limits are raised only for apps that approach them, and
+    with fewer than 100 users the cause is most likely inefficient use. The default numbers are our choice;
+    `[approval.rules.QL605]` has the provider's.
     """
     findings, worst, judged = [], 0.0, False
     calls = frames.calls
@@ -318,7 +320,7 @@ def limit_filled_by_few(frames: Frames, *, near: float, calls_each: float) -> Ju
     return Judgement(verdict, worst, float(calls_each), tuple(findings))
 
 
-@rule("QL606", "no-bulk", least=10, within_s=60.0)
+@rule("QL606", "no-bulk", unit="calls for different things", least=10, within_s=60.0)
 def no_bulk(frames: Frames, *, least: int, within_s: float) -> Judgement:
     """Objects were read one by one where the API gives them as a list.
 
@@ -338,8 +340,8 @@ def no_bulk(frames: Frames, *, least: int, within_s: float) -> Judgement:
     is one.
 
     ## Source
-    Google Workspace, Calendar API, "Use sync tokens and batches"; GitHub, "Best practices for using the REST
-    API". The number is our choice.
+    Google, "The Google Calendar API has changed how we manage API usage", Google Developers Blog, 2021
+    (incremental synchronization, larger pages). The number is our choice.
     """
     routes = frames.provider.routes
     lists = {route.collection: route for route in routes if route.answer == "list"}
@@ -386,7 +388,7 @@ def no_bulk(frames: Frames, *, least: int, within_s: float) -> Judgement:
     return Judgement(verdict, metric, float(least), tuple(findings), untold=len(found) - len(findings))
 
 
-@rule("QL607", "page-size-too-small", saved=0.05)
+@rule("QL607", "page-size-too-small", unit="share", saved=0.05)
 def page_size_too_small(frames: Frames, *, saved: float) -> Judgement:
     """Lists were fetched in smaller pages than the API gives.
 

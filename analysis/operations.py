@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import pandas as pd
 
 from quotalab.frames import Frames
 from quotalab.rules import MOST_FINDINGS, Finding, Judgement, rule, waits_ns
-from quotalab.rules.meanings import RETRYABLE
+from quotalab.rules.meanings import RETRYABLE, operation_places
 from quotalab.rules.metrics import HOUR_NS, quantile_ns
 from quotalab.rules.times import clock_time, count, duration, share
 
@@ -24,7 +24,7 @@ _GIVEN_UP = ("failed", "declined")
 _UNKNOWN = "what people asked of the app is not known to a sandbox that stands alone"
 
 
-@rule("QL501", "failed-operations")
+@rule("QL501", "failed-operations", unit="share")
 def failed_operations(frames: Frames) -> Judgement:
     """People did not get what they asked for.
 
@@ -88,7 +88,7 @@ def failed_operations(frames: Frames) -> Judgement:
     return Judgement(verdict, metric, most, tuple(finding for _, finding in findings), note=note)
 
 
-@rule("QL502", "long-waits")
+@rule("QL502", "long-waits", unit="s")
 def long_waits(frames: Frames) -> Judgement:
     """People waited too long for what they got.
 
@@ -152,7 +152,7 @@ def long_waits(frames: Frames) -> Judgement:
     return Judgement(verdict, p95_ns / 1e9, most_ns / 1e9, tuple(findings), note=note, untold=untold)
 
 
-@rule("QL503", "error-shown-to-person", errors=0.01)
+@rule("QL503", "error-shown-to-person", unit="share", errors=0.01)
 def error_shown_to_person(frames: Frames, *, errors: float) -> Judgement:
     """People were shown an error that the app could have kept from them.
 
@@ -218,7 +218,7 @@ def error_shown_to_person(frames: Frames, *, errors: float) -> Judgement:
     )
 
 
-@rule("QL504", "lost-operations", lost=0.01)
+@rule("QL504", "lost-operations", unit="share", lost=0.01)
 def lost_operations(frames: Frames, *, lost: float) -> Judgement:
     """What people asked for was given up on after a refusal or an error, and nobody took it up again.
 
@@ -239,8 +239,8 @@ def lost_operations(frames: Frames, *, lost: float) -> Judgement:
     Put what may be done later into a queue that outlives the refusal; tell the person that it waits there.
 
     ## Source
-    Brooker, "Timeouts, retries, and backoff with jitter", Amazon Builders' Library, 2019: what is given up
-    has to be carried on by somebody. The share tolerated is our choice.
+    Our choice, no provider's requirement: a call that is given up on is somebody's work that is not done. RFC
+    9110, section 10.2.3 (Retry-After), has when it could have been taken up.
     """
     ends = frames.once(_ends)
     operations, calls = frames.operations, frames.calls
@@ -259,7 +259,7 @@ def lost_operations(frames: Frames, *, lost: float) -> Judgement:
     if verdict == "WARN":
         last = ends.last[gone]
         table = operations[gone].assign(
-            by=[_trouble(calls, int(row)) for row in last],
+            by=_troubles(calls, last),
             in_time=(ends.ready_ns < operations["deadline"].to_numpy())[gone],
             call=calls["seq"].to_numpy()[last],
         )
@@ -276,7 +276,9 @@ def lost_operations(frames: Frames, *, lost: float) -> Judgement:
     return Judgement(verdict, metric, lost, told, untold=len(findings) - len(told))
 
 
-@rule("QL505", "starved-interactive", interactive_s=900.0, lost_share=0.05, background_share=0.5)
+@rule(
+    "QL505", "starved-interactive", unit="share", interactive_s=900.0, lost_share=0.05, background_share=0.5
+)
 def starved_interactive(
     frames: Frames, *, interactive_s: float, lost_share: float, background_share: float
 ) -> Judgement:
@@ -286,14 +288,15 @@ def starved_interactive(
     Operations whose deadline is at most `interactive_s` after the planned moment have somebody who waits;
     those with a longer one are background. Where more than `lost_share` of the first were not answered in
     time, the calls that the API admitted while they waited are looked at: WARN when `background_share` of
-    them or more were background's. The calls' operations must be known.
+    them or more were background's. The calls' operations must be known. Whoever is declined at once has not
+    waited, and is QL501's to find.
 
     ## Why it matters
     Background work has hours, a person has seconds, and both spend the same allowance.
 
     ## Example
-    At 10:00 an export of everything takes the 100 calls of the hour; everybody who looks at a page until
-    11:00 is declined.
+    At 10:00 an export of everything begins to take the 100 calls of the hour; everybody who looks at a page
+    while it runs waits in the queue behind it for 30 s, and is declined.
 
     ## What to do instead
     Keep part of the allowance for those who wait, spread background calls over their time, and let them
@@ -313,7 +316,7 @@ def starved_interactive(
         return Judgement("PASS", None, background_share, note=note)
     calls, operations = frames.api_calls, frames.operations
     admitted = calls[calls["limit"].isna()]
-    of = _place_of(admitted, operations)
+    of = frames.once(operation_places)[admitted.index.to_numpy()]
     at = admitted["at"].to_numpy()
     background = np.sort(at[(of >= 0) & ~waiting[np.maximum(of, 0)]])
     every = np.sort(at)
@@ -340,7 +343,7 @@ def starved_interactive(
     )
 
 
-@rule("QL506", "starved-background", interactive_s=900.0, lost_share=0.5)
+@rule("QL506", "starved-background", unit="share", interactive_s=900.0, lost_share=0.5)
 def starved_background(frames: Frames, *, interactive_s: float, lost_share: float) -> Judgement:
     """What nobody waited for was hardly ever done.
 
@@ -360,8 +363,7 @@ def starved_background(frames: Frames, *, interactive_s: float, lost_share: floa
     Give background work a floor: a share of the allowance that is its own once it has waited long enough.
 
     ## Source
-    Our choice of thresholds; on starvation under strict priorities: Beyer et al., "Site Reliability
-    Engineering", chapter 21, "Handling Overload".
+    Our choice, no provider's requirement.
     """
     split = _split(frames, interactive_s)
     if isinstance(split, str):
@@ -388,7 +390,7 @@ def starved_background(frames: Frames, *, interactive_s: float, lost_share: floa
     return Judgement("WARN", theirs, lost_share, tuple(findings))
 
 
-@rule("QL507", "stale-answers", stale_share=0.5, oldest_s=86400.0)
+@rule("QL507", "stale-answers", unit="share", stale_share=0.5, oldest_s=86400.0)
 def stale_answers(frames: Frames, *, stale_share: float, oldest_s: float) -> Judgement:
     """People were shown old copies more often, or older ones, than is fit.
 
@@ -459,7 +461,7 @@ class _Ends(NamedTuple):
 
 def _ends(frames: Frames) -> _Ends:
     calls, operations = frames.calls, frames.operations
-    of = _place_of(calls, operations)
+    of = frames.once(operation_places).copy()
     of[(calls["actor"] != "app").to_numpy()] = -1
     status, done = calls["status"].to_numpy(), calls["done"].to_numpy()
     refused = calls["limit"].notna().to_numpy()
@@ -480,15 +482,6 @@ def _ends(frames: Frames) -> _Ends:
     wait_ns = frames.provider.approval.retry_wait_ns
     ready = np.where(promise >= 0, np.maximum(at + promise, done), done + wait_ns)[has]
     return _Ends(last, trouble, ready, (last >= 0) & ~bad)
-
-
-def _place_of(calls: pd.DataFrame, operations: pd.DataFrame) -> Ints:
-    """For each call the position of its operation; -1: it has none, or none that is there."""
-    ids = pd.Index(operations["operation"].astype(object))
-    places = ids.get_indexer(calls["operation"].cat.categories)
-    codes = calls["operation"].cat.codes.to_numpy()
-    found: Ints = np.append(places, -1)[codes].astype(np.int64)
-    return found
 
 
 def _cut_off(frames: Frames) -> Bools:
@@ -534,7 +527,7 @@ def _split(frames: Frames, interactive_s: float) -> tuple[Bools, Bools] | str:
     waiting = (operations["deadline"] - operations["planned"]).to_numpy() <= int(interactive_s * 1e9)
     if waiting.all() or not waiting.any():
         return "all operations were of one kind: there was no background beside what people wait for"
-    if not (_place_of(frames.api_calls, operations) >= 0).any():
+    if not (frames.once(operation_places)[frames.api_calls.index.to_numpy()] >= 0).any():
         return _UNLINKED
     answered = operations["outcome"].isin(_ANSWERED).to_numpy()
     missed = ~answered | (operations["ended"] > operations["deadline"]).to_numpy()
@@ -563,6 +556,17 @@ def _trouble(calls: pd.DataFrame, row: int) -> str:
         return f"a refusal by '{calls['limit'].iloc[row]}'"
     status = int(calls["status"].iloc[row])
     return f"an answer {status}" if status else "no answer"
+
+
+def _troubles(calls: pd.DataFrame, rows: Ints) -> npt.NDArray[Any]:
+    """The same of many, of which few differ."""
+    limit = calls["limit"].cat.codes.to_numpy()[rows].astype(np.int64)
+    kinds, first, kind = np.unique(
+        limit * 1000 + calls["status"].to_numpy()[rows], return_index=True, return_inverse=True
+    )
+    told: npt.NDArray[Any] = np.empty(len(kinds), dtype=object)
+    told[:] = [_trouble(calls, int(rows[one])) for one in first]
+    return told[kind]
 
 
 def _nothing_asked(frames: Frames) -> str:

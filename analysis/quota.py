@@ -24,7 +24,7 @@ _INSTANTS = ("http_date", "iso", "epoch")  # forms of Retry-After that speak of 
 _OWN = ("person", "token")  # a limit that is kept for each of these is nobody else's
 
 
-@rule("QL101", "quota-overrun")
+@rule("QL101", "quota-overrun", unit="refused calls")
 def quota_overrun(frames: Frames) -> Judgement:
     """The app asked for more calls than a limit allows.
 
@@ -35,7 +35,9 @@ def quota_overrun(frames: Frames) -> Judgement:
     refusals`: with `never` any refused call is FAIL; with `share:0.05` a UTC day in which more than that
     share of the API calls was refused; with `if-obeyed` refused calls are fine as long as no refused
     operation calls again before its promised end (QL201). Where the provider's clock is behind the app's, and
-    refused calls came early by that, it is named as the cause.
+    refused calls came early by that, it is named as the cause. Of recorded traffic, which no sandbox has held
+    back, calls that the provider let through beyond the limit count too: FAIL with `never`, else REVIEW, for
+    the profile may not be of the app's own plan.
 
     ## Why it matters
     During temporary access a provider counts overruns before it decides on approval, and an app that runs
@@ -58,9 +60,26 @@ def quota_overrun(frames: Frames) -> Judgement:
         return Judgement("NA", note="there was no call to the API")
     refused = api[api["limit"].notna()]
     remedy = (_skewed(frames) or _spread(frames)) if len(refused) else None
+    if frames.is_recorded and not len(refused):
+        stray = int((api["status"] == 429).sum())
+        if stray:
+            strange = f"{count(stray, 'call')} answered 429, and the profile has no limit for them"
+            return Judgement("REVIEW", float(stray), 0.0, note=strange)
+        if all(use.peak_at_ns is None for use in frames.once(limit_uses)):
+            return Judgement("NA", note="the recording does not tell what any limit of the profile counts by")
+    beyond = _let_through(frames)
+    if beyond and not (approval.refusals == "never" and len(refused)):
+        verdict = "FAIL" if approval.refusals == "never" else "REVIEW"
+        return Judgement(verdict, float(len(refused)), 0.0, beyond, remedy)
     if approval.refusals == "share":
         return _by_day(api, approval.refusals_share, remedy)
     findings = _episodes(frames, refused)
+    if frames.is_recorded and len(refused) and not findings:
+        told = "and the recording does not tell what the limit counted them under"
+        message = f"{count(len(refused), 'call')} {'was' if len(refused) == 1 else 'were'} refused, {told}."
+        findings = (
+            Finding(message, int(refused["at"].iloc[0]), tuple(refused["seq"].tolist()[:_SHOWN_CALLS])),
+        )
     if approval.refusals == "never":
         verdict = "FAIL" if findings else "PASS"
         return Judgement(verdict, float(len(refused)), 0.0, findings, remedy)
@@ -68,12 +87,35 @@ def quota_overrun(frames: Frames) -> Judgement:
     disobeyed = int(early["same"].sum())
     if disobeyed:
         sure = (early["same"] & (early["linked_by"] == "operation")).any()
-        return Judgement("FAIL" if sure else "REVIEW", float(disobeyed), 0.0, findings, remedy)
+        return Judgement(
+            "FAIL" if sure else "REVIEW", float(disobeyed), 0.0, findings, remedy, unit="early calls"
+        )
     note = f"{count(len(refused), 'call')} refused, and each promise kept" if len(refused) else None
     return Judgement("PASS", 0.0, 0.0, note=note)
 
 
-@rule("QL102", "no-headroom")
+def _let_through(frames: Frames) -> tuple[Finding, ...]:
+    """Of recorded traffic: limits of which more was admitted than they allow."""
+    if not frames.is_recorded:
+        return ()
+    findings = []
+    for use in frames.once(limit_uses):
+        if use.is_for_filling or use.peak_asked <= use.number or use.peak_at_ns is None:
+            continue
+        rows = window_rows(frames, use)
+        admitted = rows[rows["limit"].isna()]
+        if len(admitted) and int(admitted["used"].max()) >= use.number:
+            message = (
+                f"{use.peak_asked:,} were asked of '{use.limit.name}' ({allowed(use.limit, use.number)} for "
+                f"{use.worst_key}), and the provider let calls beyond it through. The profile may not be of "
+                "the app's own plan."
+            )
+            seqs = tuple(int(seq) for seq in admitted["seq"].to_numpy()[-_SHOWN_CALLS:])
+            findings.append(Finding(message, use.peak_at_ns, seqs))
+    return tuple(findings[:MOST_FINDINGS])
+
+
+@rule("QL102", "no-headroom", unit="share")
 def no_headroom(frames: Frames) -> Judgement:
     """The app came closer to a limit than is wise.
 
@@ -111,7 +153,7 @@ def no_headroom(frames: Frames) -> Judgement:
     return Judgement(verdict, min(use.headroom for use in uses), least, findings)
 
 
-@rule("QL103", "window-edge-burst")
+@rule("QL103", "window-edge-burst", unit="share")
 def window_edge_burst(frames: Frames) -> Judgement:
     """The app used two windows' worth of a fixed limit around their edge.
 
@@ -135,8 +177,8 @@ def window_edge_burst(frames: Frames) -> Judgement:
     Spread what has waited over the new window, with jitter, in place of sending it all at the reset.
 
     ## Source
-    RFC 6585, section 4, leaves it open how a provider counts; draft-ietf-httpapi-ratelimit-headers, security
-    considerations, on resets and thundering herds.
+    RFC 6585, section 4, leaves it open how a provider counts; draft-ietf-httpapi-ratelimit-headers, "Resource
+    exhaustion": many clients may come back at the very moment that a reset or a Retry-After names.
     """
     most = frames.provider.approval.edge_burst
     worst = 0.0
@@ -176,7 +218,7 @@ def window_edge_burst(frames: Frames) -> Judgement:
     return Judgement(verdict, worst, most, tuple(findings))
 
 
-@rule("QL104", "concurrency-overrun")
+@rule("QL104", "concurrency-overrun", unit="refused calls")
 def concurrency_overrun(frames: Frames) -> Judgement:
     """The app had more calls under way at once than the provider allows.
 
@@ -241,7 +283,7 @@ def concurrency_overrun(frames: Frames) -> Judgement:
     return Judgement(verdict, float(refused), 0.0, told, remedy, untold=len(findings) - len(told))
 
 
-@rule("QL105", "herd-at-reset", people=5, herd_share=0.1, within_s=1.0)
+@rule("QL105", "herd-at-reset", unit="callers at once", people=5, herd_share=0.1, within_s=1.0)
 def herd_at_reset(frames: Frames, *, people: int, herd_share: float, within_s: float) -> Judgement:
     """Many people's calls came at the same instant, after a limit had made them wait.
 
@@ -267,7 +309,8 @@ def herd_at_reset(frames: Frames, *, people: int, herd_share: float, within_s: f
 
     ## Source
     RFC 6585, section 4, and RFC 9110, section 10.2.3, promise a time and no place in a queue;
-    draft-ietf-httpapi-ratelimit-headers, security considerations, on resets and thundering herds.
+    draft-ietf-httpapi-ratelimit-headers, "Resource exhaustion": many clients may come back at the very moment
+    that a reset or a Retry-After names.
     """
     within_ns = round(within_s * _SECOND_NS)
     calls = frames.calls
@@ -321,7 +364,7 @@ def herd_at_reset(frames: Frames, *, people: int, herd_share: float, within_s: f
     )
 
 
-@rule("QL106", "unfair-share", jain=0.8, least=3, chance=0.001, together_s=600.0)
+@rule("QL106", "unfair-share", unit="of 1 (Jain's index)", jain=0.8, least=3, chance=0.001, together_s=600.0)
 def unfair_share(frames: Frames, *, jain: float, least: int, chance: float, together_s: float) -> Judgement:
     """Some people got far less of a shared limit than others who asked for the same at the same time.
 
@@ -409,7 +452,7 @@ def unfair_share(frames: Frames, *, jain: float, least: int, chance: float, toge
     )
 
 
-@rule("QL107", "penalty-triggered", near=0.5)
+@rule("QL107", "penalty-triggered", unit="share", near=0.5)
 def penalty_triggered(frames: Frames, *, near: float) -> Judgement:
     """The app made so many mistakes that the provider blocked it, or nearly did.
 
@@ -465,7 +508,7 @@ def penalty_triggered(frames: Frames, *, near: float) -> Judgement:
     return Judgement(verdict, worst, near, shown, untold=len(findings) - len(shown))
 
 
-@rule("QL108", "overshoot-in-flight")
+@rule("QL108", "overshoot-in-flight", unit="calls at once")
 def overshoot_in_flight(frames: Frames) -> Judgement:
     """Calls were on their way already when the app learned that a limit was spent.
 
@@ -488,8 +531,8 @@ def overshoot_in_flight(frames: Frames) -> Judgement:
     under way; fewer workers overshoot less.
 
     ## Source
-    RFC 6585, section 4, tells of a limit only in an answer; draft-ietf-httpapi-ratelimit-headers, on what a
-    client may conclude from `remaining`.
+    RFC 6585, section 4, tells of a limit only in an answer; draft-ietf-httpapi-ratelimit-headers,
+    "Remaining quota units are not granted requests".
     """
     table = frames.once(refused_when_spent)
     if not len(table):
@@ -516,7 +559,7 @@ def overshoot_in_flight(frames: Frames) -> Judgement:
     return Judgement("WARN" if findings else "PASS", most, 0.0, tuple(findings), note=note, untold=untold)
 
 
-@rule("QL109", "ignored-limit-headers")
+@rule("QL109", "ignored-limit-headers", unit="ignored answers")
 def ignored_limit_headers(frames: Frames) -> Judgement:
     """The app was told that nothing was left of a limit, and asked all the same.
 
@@ -539,8 +582,8 @@ def ignored_limit_headers(frames: Frames) -> Judgement:
     once nothing is left.
 
     ## Source
-    The provider profile's `[dialect] headers`, with their source; draft-ietf-httpapi-ratelimit-headers, on
-    `remaining`.
+    The provider profile's `[dialect] headers`, with their source; draft-ietf-httpapi-ratelimit-headers,
+    "Remaining quota units are not granted requests": what is left is no promise, and none left is a warning.
     """
     told = [limit for limit in frames.provider.limits if is_told(frames, limit)]
     calls = frames.calls
@@ -730,7 +773,7 @@ def _by_day(api: pd.DataFrame, most: float, remedy: str | None) -> Judgement:
         seqs = tuple(int(seq) for seq in refused["seq"].iloc[:_SHOWN_CALLS])
         findings.append(Finding(message, int(refused["at"].iloc[0]), seqs))
     verdict = "FAIL" if findings else "PASS"
-    return Judgement(verdict, float(shares.max()), most, tuple(findings), remedy)
+    return Judgement(verdict, float(shares.max()), most, tuple(findings), remedy, unit="share")
 
 
 def _headroom(frames: Frames, use: LimitUse) -> Finding:

@@ -19,7 +19,7 @@ _NOT_NAMED = "the app's log is not known: name it under [tool.quotalab.app] log"
 _SHOWN = 50
 
 
-@rule("QL701", "unlogged-call", unlogged=0.01, tolerance_s=1.0)
+@rule("QL701", "unlogged-call", unit="share", unlogged=0.01, tolerance_s=1.0)
 def unlogged_call(frames: Frames, *, unlogged: float, tolerance_s: float) -> Judgement:
     """The app called the provider and its log says nothing of it.
 
@@ -93,7 +93,7 @@ def unlogged_call(frames: Frames, *, unlogged: float, tolerance_s: float) -> Jud
     )
 
 
-@rule("QL702", "log-without-metadata", lacking=0.0, tolerance_s=1.0)
+@rule("QL702", "log-without-metadata", unit="share", lacking=0.0, tolerance_s=1.0)
 def log_without_metadata(frames: Frames, *, lacking: float, tolerance_s: float) -> Judgement:
     """Entries of the app's log lack what somebody needs who looks into a refusal.
 
@@ -162,7 +162,7 @@ def log_without_metadata(frames: Frames, *, lacking: float, tolerance_s: float) 
     return Judgement(verdict, metric, lacking, tuple(findings), note=_how(pairs, told, log))
 
 
-@rule("QL703", "logged-call-that-never-was", phantom=0.01, tolerance_s=1.0)
+@rule("QL703", "logged-call-that-never-was", unit="share", phantom=0.01, tolerance_s=1.0)
 def logged_call_that_never_was(frames: Frames, *, phantom: float, tolerance_s: float) -> Judgement:
     """The app's log tells of calls that the provider never had.
 

@@ -30,7 +30,7 @@ _SHOWN = 50  # calls of one finding; its message has the number of all
 _SOON_NS = 5 * 10**9
 
 
-@rule("QL301", "expired-token-reused")
+@rule("QL301", "expired-token-reused", unit="calls")
 def expired_token_reused(frames: Frames) -> Judgement:
     """The app presented an access token again that the API had rejected.
 
@@ -89,7 +89,7 @@ def expired_token_reused(frames: Frames) -> Judgement:
     return Judgement("FAIL" if findings else "PASS", float(len(reused)), 0.0, tuple(findings), untold=untold)
 
 
-@rule("QL302", "refresh-stampede", within_s=5.0, stampede=3)
+@rule("QL302", "refresh-stampede", unit="renewals at once", within_s=5.0, stampede=3)
 def refresh_stampede(frames: Frames, *, within_s: float, stampede: int) -> Judgement:
     """Several of the app's workers renewed one person's token at the same time.
 
@@ -144,7 +144,7 @@ def refresh_stampede(frames: Frames, *, within_s: float, stampede: int) -> Judge
     return Judgement(verdict, float(largest), 1.0, tuple(findings), untold=len(found) - len(findings))
 
 
-@rule("QL303", "refresh-token-reused")
+@rule("QL303", "refresh-token-reused", unit="renewals")
 def refresh_token_reused(frames: Frames) -> Judgement:
     """The app used a refresh token that had been replaced by another.
 
@@ -225,7 +225,7 @@ def refresh_token_reused(frames: Frames) -> Judgement:
     )
 
 
-@rule("QL304", "ignored-invalid-grant")
+@rule("QL304", "ignored-invalid-grant", unit="renewals")
 def ignored_invalid_grant(frames: Frames) -> Judgement:
     """The app went on refreshing after the provider had said that the grant is gone.
 
@@ -277,7 +277,7 @@ def ignored_invalid_grant(frames: Frames) -> Judgement:
     return Judgement("FAIL" if findings else "PASS", float(len(again)), 0.0, tuple(findings), untold=untold)
 
 
-@rule("QL305", "revoked-token-reused")
+@rule("QL305", "revoked-token-reused", unit="calls")
 def revoked_token_reused(frames: Frames) -> Judgement:
     """A person had withdrawn, the app had been told so, and went on calling for them.
 
@@ -332,7 +332,7 @@ def revoked_token_reused(frames: Frames) -> Judgement:
     return Judgement("FAIL" if findings else "PASS", float(len(again)), 0.0, tuple(findings), untold=untold)
 
 
-@rule("QL306", "token-per-call", token_share=0.5, least_tokens=3, early_share=0.5)
+@rule("QL306", "token-per-call", unit="share", token_share=0.5, least_tokens=3, early_share=0.5)
 def token_per_call(frames: Frames, *, token_share: float, least_tokens: int, early_share: float) -> Judgement:
     """The app asked for a new access token for each call.
 
@@ -377,7 +377,7 @@ def token_per_call(frames: Frames, *, token_share: float, least_tokens: int, ear
     return Judgement("WARN", metric, token_share, findings, note=note, untold=untold)
 
 
-@rule("QL307", "refresh-too-early", early_share=0.5, renewals_share=0.05)
+@rule("QL307", "refresh-too-early", unit="share", early_share=0.5, renewals_share=0.05)
 def refresh_too_early(frames: Frames, *, early_share: float, renewals_share: float) -> Judgement:
     """The app renewed tokens that were good for a long time yet.
 
@@ -419,7 +419,7 @@ def refresh_too_early(frames: Frames, *, early_share: float, renewals_share: flo
     return Judgement("WARN", metric, renewals_share, findings, note=note, untold=untold)
 
 
-@rule("QL308", "refresh-after-rejection-only", late_share=0.5, least_renewals=3)
+@rule("QL308", "refresh-after-rejection-only", unit="share", late_share=0.5, least_renewals=3)
 def refresh_after_rejection_only(frames: Frames, *, late_share: float, least_renewals: int) -> Judgement:
     """The app renews tokens only after the API has rejected them.
 
@@ -469,7 +469,7 @@ def refresh_after_rejection_only(frames: Frames, *, late_share: float, least_ren
     return Judgement("WARN", metric, late_share, findings, note=note, untold=untold)
 
 
-@rule("QL309", "token-in-url")
+@rule("QL309", "token-in-url", unit="calls")
 def token_in_url(frames: Frames) -> Judgement:
     """The app put a token into the address of a call.
 
@@ -515,7 +515,7 @@ def token_in_url(frames: Frames) -> Judgement:
     return Judgement(verdict, float(len(mine)), 0.0, told, untold=len(findings) - len(told))
 
 
-@rule("QL310", "token-not-revoked")
+@rule("QL310", "token-not-revoked", unit="tokens")
 def token_not_revoked(frames: Frames) -> Judgement:
     """A person disconnected the app, or connected it anew, and the old tokens stayed alive.
 

@@ -25,8 +25,8 @@ FLOORS = [
     {"hosting"},
     {"scenario"},
     {"run", "report"},
-    {"nightly"},
-    {"cli"},
+    {"nightly", "api"},
+    {"testing", "cli"},
     {"__main__"},
 ]
 ACTING = {
@@ -116,6 +116,20 @@ def modules_after(statement: str) -> set[str]:
 def test_importing_the_lower_floors_loads_neither_gevent_nor_locust(name: str) -> None:
     """Only run, scenario and virtual time may patch the process."""
     assert not modules_after(f"import {name}") & {"gevent", "locust"}
+
+
+def test_importing_the_package_loads_nothing_that_costs() -> None:
+    """A pytest that has quotalab installed pays for it only where a test uses it."""
+    loaded = modules_after("import quotalab, quotalab.testing.plugin")
+    assert not loaded & {
+        "gevent",
+        "locust",
+        "pandas",
+        "numpy",
+        "pyarrow",
+        "matplotlib",
+        "httpx",
+    }
 
 
 @pytest.mark.parametrize("name", ["quotalab.frames", "quotalab.rules", "quotalab.report"])

@@ -8,11 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quotalab import __version__
 from quotalab.errors import FaultError, InputError, QuotalabError, ScenarioError
 from quotalab.workspace import Workspace
+
+if TYPE_CHECKING:
+    from quotalab.rules import Verdict
 
 __all__ = ["main"]
 
@@ -135,6 +138,20 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(function=_report)
     report.add_argument("run", type=Path, metavar="RUN", help="the run folder")
     report.add_argument(
+        "other", type=Path, nargs="?", metavar="OTHER", help="another run folder, to show beside the first"
+    )
+    report.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="with OTHER: where the page of both goes (OTHER/beside.html)",
+    )
+    report.add_argument(
+        "--annotations",
+        action="store_true",
+        help="print GitHub's annotations too; under GITHUB_ACTIONS that is the default",
+    )
+    report.add_argument(
         "--rules",
         metavar="IDS",
         help="only these rules or families, as QL2,QL301; then they are printed, and nothing is written",
@@ -189,6 +206,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     sandbox.add_argument("--quiet", action="store_true", help="no line for each call")
 
+    _audit_parser(commands)
+    _evidence_parser(commands)
+
     nightly = commands.add_parser(
         "nightly",
         help="the matrix of runs, against its baselines",
@@ -232,6 +252,80 @@ def _parser() -> argparse.ArgumentParser:
 
     _trace_parser(commands)
     return parser
+
+
+def _audit_parser(commands: Any) -> None:
+    audit = commands.add_parser(
+        "audit",
+        help="judge recorded traffic",
+        description="Judge recorded calls to a provider: a HAR file, an access log, CSV or JSON lines, "
+        "plain, gzip or zstd. Rules that need a run say NA. It leaves a run folder, as a run does.",
+    )
+    audit.set_defaults(function=_audit)
+    audit.add_argument("file", type=Path, metavar="FILE", help="the recorded traffic")
+    audit.add_argument(
+        "--provider", required=True, metavar="P", help="provider profile, NAME, NAME/VARIANT or a file"
+    )
+    audit.add_argument(
+        "--format",
+        choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
+        help="default: found from the first lines",
+    )
+    audit.add_argument("--log-format", metavar="TEXT", help="of an access log: as nginx's log_format has it")
+    audit.add_argument(
+        "--columns",
+        metavar="MAP",
+        help="of CSV and JSON lines: time=t,path=url,status=code,person=user_id,...",
+    )
+    audit.add_argument(
+        "--headers",
+        metavar="MAP",
+        help="of HAR: request headers that tell whose a call is, as person=x-user-id",
+    )
+    audit.add_argument("--person", metavar="NAME", help="the column or header that tells whose a call is")
+    audit.add_argument("--app", default="app", metavar="NAME", help="what to call the app (default: app)")
+    audit.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="only calls to it: the provider's; repeatable",
+    )
+    audit.add_argument("--unit", default="s", help="what numbers as times count: s, ms, us, ns (default: s)")
+    audit.add_argument("--origin", metavar="T", help="the moment at which such times are 0 (default: 1970)")
+    audit.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of the provider profile, as limits.hourly.limit=50; repeatable",
+    )
+    audit.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/TIME-FILE-P)")
+    audit.add_argument("--json", action="store_true", help="print verdict.json instead of the summary")
+    audit.add_argument("--strict", action="store_true", help="exit 1 for WARN and REVIEW too")
+
+
+def _evidence_parser(commands: Any) -> None:
+    evidence = commands.add_parser(
+        "evidence",
+        help="what a provider's review asks, from a run",
+        description="Write a ZIP file with what a run can show to a provider's review, or check one.",
+    )
+    evidence.set_defaults(function=_evidence)
+    evidence.add_argument("run", nargs="?", type=Path, metavar="RUN", help="the run folder")
+    evidence.add_argument(
+        "--for",
+        dest="review",
+        metavar="NAME",
+        help="the review: strava, google, hubspot, zoom, xero, or a file",
+    )
+    evidence.add_argument("--out", type=Path, metavar="FILE", help="default: RUN's name with -evidence.zip")
+    evidence.add_argument("--sign", type=Path, metavar="KEY", help="sign with an Ed25519 private key, PEM")
+    evidence.add_argument("--verify", type=Path, metavar="FILE", help="check an evidence file instead")
+    evidence.add_argument(
+        "--key", type=Path, metavar="KEY", help="of --verify: the public key that must have signed"
+    )
 
 
 def _count(text: str) -> int:
@@ -292,6 +386,7 @@ def _run(options: argparse.Namespace) -> int:
 
     verdict = judge_run(simulated.folder, workspace, timer=timings.done)
     print(summary(verdict, colour=_wants_colour()))
+    _annotate(verdict)
     if options.timings:
         print("\n" + timings.table(asked.span_ns))
     print(f"\n{simulated.folder}")
@@ -434,10 +529,26 @@ def _live_line(text: str) -> None:
     print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
+def _annotate(verdict: Verdict, asked: bool = False) -> None:
+    """Lines that GitHub's runner takes out of a job's output and shows beside it."""
+    if asked or os.environ.get("GITHUB_ACTIONS") == "true":
+        from quotalab.report import github_lines
+
+        print("\n".join(github_lines(verdict)))
+
+
 def _report(options: argparse.Namespace) -> int:
-    from quotalab.report import document, judge_run, summary
+    from quotalab.report import compare_runs, document, judge_run, summary
 
     workspace = Workspace.find(Path.cwd(), options.workspace)
+    if options.other is not None:
+        if options.rules or options.json or options.strict or options.annotations:
+            raise InputError("report: two runs side by side take no --rules, --json, --strict, --annotations")
+        text, path = compare_runs(options.run, options.other, workspace, options.html)
+        print(f"{text}\n\n{path}")
+        return 0
+    if options.html is not None:
+        raise InputError("--html: is for two runs; one run's page is report.html in its folder")
     only = [part.strip() for part in options.rules.split(",") if part.strip()] if options.rules else None
     if options.rules and not only:
         raise InputError("--rules: names no rule")
@@ -449,7 +560,78 @@ def _report(options: argparse.Namespace) -> int:
         print(f"\n{options.run}")
         if only is not None:
             print("Only some rules were asked, so nothing in the run folder was changed.")
+        _annotate(verdict, options.annotations)
     return verdict.exit_code(strict=options.strict)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from quotalab.clock import RealClock
+    from quotalab.ledger.recording import default_folder
+    from quotalab.report import document, summary
+    from quotalab.report.auditing import AuditOptions, audit
+    from quotalab.run.options import parse_start_ns
+    from quotalab.traces import LogFormat
+    from quotalab.traces.recorded import RecordingMap
+
+    columns, headers = options.columns, options.headers
+    if options.person is not None:
+        told = f"person={options.person}"
+        is_har = options.format == "har" or options.file.name.lower().endswith((".har", ".har.gz"))
+        headers = f"{told},{headers or ''}" if is_har else headers
+        columns = columns if is_har else f"{told},{columns or ''}"
+    mapped = RecordingMap.parse(
+        columns,
+        headers,
+        unit=options.unit,
+        origin_ns=parse_start_ns(options.origin, "--origin") if options.origin else 0,
+        hosts=options.host,
+    )
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    stem = options.file.name.partition(".")[0] or "recording"
+    folder = options.out or default_folder(RealClock().now_ns(), stem, Path(options.provider).stem, None)
+    asked = AuditOptions(
+        file=options.file,
+        provider=options.provider,
+        out=folder,
+        mapped=mapped,
+        app=options.app,
+        format=options.format,
+        log_format=LogFormat.parse(options.log_format) if options.log_format is not None else None,
+        settings=tuple(options.settings),
+        command=("quotalab", *options.given),
+    )
+    verdict = audit(asked, workspace)
+    print(document(verdict) if options.json else summary(verdict, colour=_wants_colour()))
+    if not options.json:
+        print(f"\n{folder}")
+    return verdict.exit_code(strict=options.strict)
+
+
+def _evidence(options: argparse.Namespace) -> int:
+    from quotalab.report.evidence_seal import Seal, verify
+
+    if options.verify is not None:
+        if options.run is not None:
+            raise InputError("evidence: give a RUN, or --verify FILE, not both")
+        print(verify(options.verify, options.key))
+        return 0
+    if options.run is None:
+        raise InputError("evidence: give a RUN, or --verify FILE")
+    if options.key is not None:
+        raise InputError("--key: is for --verify; --sign KEY signs")
+    from quotalab.profiles.reviews import load_review
+    from quotalab.report.evidence import asked_scopes, gather, write_zip
+    from quotalab.run.consent_view import consent_view
+
+    workspace = Workspace.find(Path.cwd(), options.workspace)
+    review = load_review(workspace, options.review) if options.review is not None else None
+    seal = Seal.load(options.sign) if options.sign is not None else None
+    provider, client, scopes = asked_scopes(options.run)
+    consent = consent_view(provider, client, scopes) if scopes else None
+    out = options.out or Path(f"{options.run.resolve().name}-evidence.zip")
+    write_zip(gather(options.run, workspace, review, consent), out, seal=seal)
+    print(out)
+    return 0
 
 
 def _profiles(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ _FOLDERS = {
     "provider": ("profiles/providers", ".toml"),
     "traffic": ("profiles/traffic", ".toml"),
     "policy": ("profiles/policies", ".toml"),
+    "review": ("profiles/reviews", ".toml"),
 }
 
 
@@ -62,7 +63,7 @@ class Workspace:
         return (self.root,) if self.root == self.bundled else (self.root, self.bundled)
 
     def names(self, kind: str) -> list[str]:
-        """The names there are of `kind`: scenario, provider, traffic or policy."""
+        """The names there are of `kind`: scenario, provider, traffic, policy or review."""
         folder, suffix = _FOLDERS[kind]
         found = {
             path.stem

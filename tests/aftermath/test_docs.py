@@ -36,7 +36,20 @@ def test_the_reference_integration_leaves_a_whole_log_and_no_secret(tmp_path):
     )
     rules = {one.id: one for one in load_rules(sorted((ROOT / "analysis").glob("[!_]*.py")))}
     for out in ("one", "two"):
-        command = [sys.executable, "-m", "quotalab", "run", "--for", "9h", "--users", "60", "--out", out]
+        command = [
+            sys.executable,
+            "-m",
+            "quotalab",
+            "run",
+            "--for",
+            "3h",
+            "--users",
+            "40",
+            "--start",
+            "2026-01-05T08:00",
+            "--out",
+            out,
+        ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         frames = load(tmp_path / out)

@@ -90,13 +90,17 @@ def test_without_operations_person_and_route_link_and_the_finding_says_so(ask):
 
 
 def test_of_two_refusals_the_one_of_the_same_operation_is_told(ask):
-    """An early call is one finding, and its own operation's refusal counts before a later-ending one."""
+    """An early call is told once: its own operation's refusal counts before a later-ending one."""
     ledger = refused_at_ten()
     ledger.call(11, refused_by="hourly", retry_after_s=600, operation="op-2", person="bob")
     ledger.call(30, operation="op-1")
     judgement = ask("QL201", ledger)
     assert judgement.verdict == "FAIL"
-    assert [finding.calls for finding in judgement.findings] == [(0, 2), (0, 1)]
+    assert [finding.calls for finding in judgement.findings] == [(0, 2, 1)]
+    assert judgement.metric == 2.0
+    assert judgement.findings[0].message.endswith(
+        "too early. 1 more call came before that end, 0 of them its own."
+    )
     assert judgement.note == "1 early call by refused operations themselves, 1 by others"
 
 

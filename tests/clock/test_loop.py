@@ -236,6 +236,47 @@ def test_one_timer_comes_to_rest_before_the_next_fires():
 
 
 @pytest.mark.virtual_time
+def test_sleeps_to_one_instant_share_a_turn_of_the_loop_while_nothing_is_set_going():
+    """Who only computes wakes in the same; who writes to a socket is answered first; timeouts have a turn of
+    their own."""
+    import gevent
+    import gevent.socket
+
+    loop = gevent.get_hub().loop
+    near, far = gevent.socket.socketpair()
+    told = []
+
+    def wake(name):
+        gevent.sleep(1)
+        told.append((name, loop.iteration))
+        if name == "writes":
+            near.sendall(b"x")
+        gevent.sleep(1)
+
+    def read():
+        far.recv(1)
+        told.append(("read", loop.iteration))
+
+    reader = gevent.spawn(read)
+    with loop.timer(1, priority=-1) as late:
+        late.start(lambda: told.append(("late", loop.iteration)))
+        gevent.joinall([*(gevent.spawn(wake, name) for name in ("a", "b", "writes", "c", "d")), reader])
+    near.close()
+    far.close()
+    assert [name for name, _ in told] == ["a", "b", "writes", "read", "c", "d", "late"]
+    turns = dict(told)
+    assert (
+        turns["a"]
+        == turns["b"]
+        == turns["writes"]
+        < turns["read"]
+        <= turns["c"]
+        == turns["d"]
+        < turns["late"]
+    )
+
+
+@pytest.mark.virtual_time
 def test_a_repeating_timer_keeps_its_period():
     """It fires after its delay and then every period, until it is stopped, also when it raises."""
     import gevent

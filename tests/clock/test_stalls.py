@@ -1,5 +1,6 @@
 """Code that keeps virtual time from going on is named: file, line and function."""
 
+import os
 from textwrap import dedent
 
 import pytest
@@ -209,6 +210,53 @@ def test_a_hold_that_lasts_is_named(tmp_path, run, code, reason):
     assert kind == "HeldTooLongError True"
     assert message.startswith("virtual time has been held for 0.3 real seconds by FILE:")
     assert f" in stuck, which waits for {reason};" in message
+
+
+def test_a_patient_hold_may_last(tmp_path, run):
+    """Where a person is waited for nothing fails; it is the next hold that does, though it is younger."""
+    code = """
+        def stuck():
+            virtual.hold("a person", patient=True)
+            virtual.hold("a server")  # here
+            gevent.sleep(1)
+    """
+    _, message = told(tmp_path, run, code, "hold_limit_s=0.3", "gevent.spawn(stuck).join()")
+    assert message.startswith("virtual time has been held for 0.3 real seconds by FILE:LINE in stuck")
+    assert "which waits for a server;" in message
+
+
+def test_a_starved_process_is_not_stalled(run):
+    """Real time in which others had the processor is no computing, however long it takes."""
+    done = run("""
+        from quotalab.clock import watchdog
+        from quotalab.clock.real import monotonic_s
+        watchdog.waited_for_processor_s = lambda thread: monotonic_s()
+        with install(START_NS, 1, stall_s=0.2):
+            until = monotonic_s() + 0.8
+            while monotonic_s() < until:
+                sum(range(1000))
+        print("went on")
+    """)
+    assert done.said == ""
+    assert done.lines == ["went on"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="this kernel does not tell")
+def test_the_system_tells_how_long_a_thread_waited_for_a_processor(run):
+    """Of two threads that compute, pinned to one processor in a process each, each waits."""
+    done = run("""
+        import os, subprocess, sys, threading
+        from quotalab.clock.watchdog import waited_for_processor_s
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        thread = threading.get_native_id()
+        before = waited_for_processor_s(thread)
+        other = subprocess.Popen([sys.executable, "-c", "sum(range(10**9))"])
+        while waited_for_processor_s(thread) - before < 0.05 and other.poll() is None:
+            sum(range(1000))
+        other.kill()
+        print(other.wait() < 0, waited_for_processor_s(0))
+    """)
+    assert done.lines == ["True 0.0"]
 
 
 def test_waiting_for_the_outer_world_is_no_stall(run):

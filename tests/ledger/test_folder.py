@@ -13,7 +13,7 @@ import pytest
 from quotalab.errors import RunFolderError
 from quotalab.frames.testing import LedgerBuilder
 from quotalab.ledger import OAuthFacts, RunDescription, RunFolder, read_ledger
-from quotalab.ledger.reader import compact
+from quotalab.ledger.reader import compact, read_cells
 
 DESCRIPTION = RunDescription(
     scenario="calendar",
@@ -171,3 +171,29 @@ def test_a_ledger_from_before_a_column_was_added_is_read(tmp_path):
     assert again.column("token_at").to_pylist() == [None, None]
     facts = again.column("oauth").to_pylist()
     assert (facts[0]["grant_type"], facts[0]["client_auth"], facts[1]) == ("refresh_token", None, None)
+
+
+def test_cells_of_a_column_are_read_without_the_rest(tmp_path):
+    """In the order and as often as asked, across row groups, from Parquet as from the streams."""
+    ledger = LedgerBuilder()
+    for at in range(7):
+        ledger.call(at, response_headers=f'{{"n": "{at}"}}')
+    folder = ledger.write(tmp_path / "run")
+    rows = [6, 0, 3, 3]
+    wanted = [f'{{"n": "{row}"}}' for row in rows]
+    tables = read_ledger(folder)
+    for path in [*folder.glob("calls.*")]:
+        path.unlink()
+    pq.write_table(tables.calls, folder / "calls.parquet", row_group_size=3)
+    assert read_cells(folder, "response_headers", rows) == wanted
+    (folder / "calls.parquet").unlink()
+    with (
+        pa.OSFile(str(folder / "calls.1.arrows"), "wb") as file,
+        pa.ipc.new_stream(file, tables.calls.schema) as out,
+    ):
+        out.write_table(tables.calls)
+    assert read_cells(folder, "response_headers", rows) == wanted
+    (folder / "calls.1.arrows").unlink()
+    (folder / "calls.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(RunFolderError, match=r"calls\.parquet: is not a readable Parquet file"):
+        read_cells(folder, "response_headers", rows)

@@ -1,7 +1,7 @@
 """The confusion matrix of the rules: ``./lab python tests/matrix``.
 
 Every broken integration in ``broken/`` is run and judged by all rules: the rule that it breaks must fire, and
-nothing else but what it declares to follow. The good integration is run on every bundled provider, and none
+what it declares to follow, and nothing else. The good integration is run on every bundled provider, and none
 may fire.
 
     ./lab python tests/matrix                    the broken ones, and the good one with one seed

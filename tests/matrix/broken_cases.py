@@ -11,7 +11,7 @@ Each is a file in ``broken/``, named for its rule::
     RUN = {"scenario": "overload", "users": 20, "for": "2h", "settings": ("limits.hourly.limit=50",)}
     POLICY = {"budget": {"enabled": False}, "retry": {"obey_retry_after": False, "jitter": "none"}}
 
-`FOLLOWS` are the only other rules that may fire, each with its reason. `RUN` has the options of ``quotalab
+`FOLLOWS` are the other rules that fire, no more and no fewer, each with its reason. `RUN` has the options of ``quotalab
 run``: scenario, provider, traffic, users, for, start, seed, settings, transport; scenario and provider may name
 a file in ``broken/``; ``rules`` are settings of rules, ``app`` further keys of ``[tool.quotalab.app]``. `POLICY`
 changes keys of the polite policy, with which the reference integration then runs. A module with

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from broken_cases import Case
 from playing import Played
 
-__all__ = ["good_cases", "page", "table"]
+__all__ = ["BREAKS_NONE", "good_cases", "page", "table"]
 
+BREAKS_NONE = {
+    "QL322": "it would be a fault of quotalab's own, which tests/run/test_own_output.py plants.",
+}
+"""Rules that no integration can break, and why."""
 _OTHER = {
     # A day on this one is longer or fuller than its limits allow anybody: see the profile.
 }
@@ -59,7 +63,7 @@ def page(broken: Sequence[Played], good: Sequence[Played], seeds: int) -> str:
         "# Which rule fires on what",
         "",
         "Each row is an integration that is wrong in one way, run against a sandbox and judged by all rules. "
-        "The rule that it breaks fires, and nothing else but what follows from it. Written by "
+        "The rule that it breaks fires, with what follows from it, and nothing else. Written by "
         "`./lab python tests/matrix --write`; a test holds it against the runs.",
         "",
         "| rule | what is wrong | found as | and what follows |",
@@ -73,8 +77,11 @@ def page(broken: Sequence[Played], good: Sequence[Played], seeds: int) -> str:
     lines += [
         "`#`: the broken rule fires. `+`: it follows from what is broken. `.`: silent.",
         "",
+        *(f"No integration breaks {id}: {why}" for id, why in BREAKS_NONE.items()),
+        "",
         f"The good integration, with {seeds} seed{'' if seeds == 1 else 's'} on each of "
-        f"{len(providers)} bundled providers ({', '.join(providers)}), makes no rule fire.",
+        f"{len(providers)} bundled providers ({', '.join(providers)}), makes no rule fire; "
+        f"the runs have {min(one.calls for one in good)} to {max(one.calls for one in good)} calls.",
         "",
     ]
     return "\n".join(lines)

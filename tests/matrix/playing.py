@@ -53,6 +53,10 @@ class Played:
             lines.append(
                 f"{self.case.name}, seed {self.seed}: {id} fires as well ({self.verdicts[id]}): {said}"
             )
+        lines += [
+            f"{self.case.name} declares that {id} follows, and it does not ({self.verdicts.get(id, 'no such rule')})"
+            for id in sorted(self.case.follows - self.fired)
+        ]
         return lines
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from broken_cases import Case, all_cases
-from matrix_page import good_cases, table
+from matrix_page import BREAKS_NONE, good_cases, table
 from playing import Played, play, play_all
 
 from quotalab.rules import load_rules
@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "confusion-matrix.md"
 
 def test_every_rule_has_a_broken_integration():
     """A rule that nothing makes fire proves nothing; and no case is of a rule that there is not."""
-    assert {case.rule for case in CASES} <= {one.id for one in RULES}
+    assert {case.rule for case in CASES} == {one.id for one in RULES} - set(BREAKS_NONE)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}-{case.file.stem}")
@@ -64,6 +64,7 @@ def test_what_is_not_as_declared_is_told():
         "QL101: broke",
         "QL101 does not fire on its own broken integration: PASS",
         "QL101, seed 1: QL103 fires as well (REVIEW): why",
+        "QL101 declares that QL102 follows, and it does not (no such rule)",
     ]
     assert table([bad], []).splitlines()[1].split() == ["QL101", "o", "!"]
 
@@ -100,4 +101,4 @@ def test_the_good_integration_makes_no_rule_fire(case):
     """On every bundled provider, with ten seeds."""
     played = list(play_all([(case, seed) for seed in range(1, SEEDS + 1)], JOBS))
     assert [line for one in played for line in one.wrong] == []
-    assert min(one.calls for one in played) > 50
+    assert min(one.calls for one in played) >= 40

@@ -197,3 +197,11 @@ def test_seeds_say_together_how_often_a_limit_was_overrun(workspace: Path) -> No
     )
     assert document["repeat"] in told.stdout
     assert os.listdir(workspace / "seeds").count("seeds.json") == 1
+
+
+def test_without_a_table_the_night_runs_what_run_does(tmp_path: Path) -> None:
+    """The scenario that the workspace names for its own app."""
+    (tmp_path / "pyproject.toml").write_text('[tool.quotalab]\nscenario = "overload"\n', encoding="utf-8")
+    assert {group.scenario for group in read_matrix(Workspace.find(tmp_path)).groups} == {"overload"}
+    (tmp_path / "pyproject.toml").write_text("[tool.quotalab]\n", encoding="utf-8")
+    assert {group.scenario for group in read_matrix(Workspace.find(tmp_path)).groups} == {"temporary_access"}

@@ -13,7 +13,7 @@ from quotalab.report import document, judge_run
 
 
 def contents(folder):
-    files = [folder / "verdict.json", folder / "junit.xml", folder / "report.html"]
+    files = [folder / name for name in ("verdict.json", "junit.xml", "summary.md", "report.html")]
     return {path.name: path.read_bytes() for path in [*files, *sorted((folder / "figures").iterdir())]}
 
 
@@ -22,7 +22,8 @@ def test_the_folder_holds_verdict_junit_figures_and_report(naive):
     folder, verdict = naive
     assert json.loads((folder / "verdict.json").read_text())["verdict"] == verdict.verdict == "FAIL"
     names = {path.name for path in (folder / "figures").iterdir()}
-    stems = ("limit-1-hourly", "demand", "refused", "waits")
+    assert (folder / "summary.md").read_text().startswith("## quotalab: FAIL")
+    stems = ("limit-1-hourly", "demand", "refused", "promises", "tokens", "waits")
     assert names == {f"{stem}.{kind}" for stem in stems for kind in ("svg", "png")}
     assert not list(folder.rglob("*.part"))
 

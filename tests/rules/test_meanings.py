@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,11 +91,23 @@ def brute_retries(calls):
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(CALLS, st.sampled_from([SECOND, 100 * SECOND]))
 def test_retries_are_those_of_plain_loops(tmp_path_factory, steps, unit):
     """Attempts, links and counts equal those of comparing every call with every other."""
-    frames = load(build(steps, unit).write(tmp_path_factory.mktemp("runs") / "run"))
+    compare_retries(tmp_path_factory.mktemp("runs"), steps, unit)
+
+
+@pytest.mark.full
+@settings(max_examples=300, deadline=None)
+@given(CALLS, st.sampled_from([SECOND, 100 * SECOND]))
+def test_retries_are_those_of_plain_loops_at_length(tmp_path_factory, steps, unit):
+    """The same, three hundred times."""
+    compare_retries(tmp_path_factory.mktemp("runs"), steps, unit)
+
+
+def compare_retries(folder, steps, unit):
+    frames = load(build(steps, unit).write(folder / "run"))
     expected = brute_retries(rows_of(frames))
     links = retries(frames)
     names = ["operation", "idempotency key", "person, target and time"]
@@ -145,11 +158,23 @@ def brute_early(calls):
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(CALLS)
 def test_early_calls_are_those_of_plain_loops(tmp_path_factory, steps):
     """Who was early, after which refusal, and by how much equal those of comparing all with all."""
-    frames = load(build(steps, SECOND).write(tmp_path_factory.mktemp("runs") / "run"))
+    compare_early(tmp_path_factory.mktemp("runs"), steps)
+
+
+@pytest.mark.full
+@settings(max_examples=300, deadline=None)
+@given(CALLS)
+def test_early_calls_are_those_of_plain_loops_at_length(tmp_path_factory, steps):
+    """The same, three hundred times."""
+    compare_early(tmp_path_factory.mktemp("runs"), steps)
+
+
+def compare_early(folder, steps):
+    frames = load(build(steps, SECOND).write(folder / "run"))
     links = early_calls(frames)
     found = {
         row: (refusal, same, early)

@@ -92,6 +92,7 @@ def test_the_document_has_the_fields_of_schema_1(frames):
             "verdict": "WARN",
             "metric": 1.0,
             "threshold": 0.5,
+            "unit": "",
             "findings": [{"message": "m", "at": "2026-01-05T00:00:01.5Z", "calls": [0]}],
             "findings_total": 1,
             "note": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -137,6 +138,29 @@ def test_an_app_that_ends_in_the_middle_ends_the_run(call, tmp_path: Path) -> No
     assert f"what there is until then: quotalab report {out}" in ended.err
     assert read_ledger(out).calls.num_rows == 3
     assert call("report", str(out)).code in (0, 1)
+
+
+@pytest.mark.full
+def test_a_secret_that_an_app_in_another_process_prints_is_found(call, tmp_path: Path) -> None:
+    """Its output is a log that needs no naming: QL321 names the line, and the run fails."""
+    root = workspace(
+        tmp_path,
+        f'command = ["{sys.executable}", "server.py"]\nurl = "http://127.0.0.1:{{port}}"\n'
+        'env = { PORT = "{port}", API = "{api_base}", SECRET = "{client_secret}" }',
+        server=SERVER.replace("asked == 4", "asked < 0").replace(
+            "HTTPServer((", "print('begins', os.environ['SECRET'], flush=True)\n\nHTTPServer(("
+        ),
+    )
+    out = tmp_path / "out"
+    ended = call("run", "--clock", "real", "--for", "2s", "--out", str(out), cwd=root)
+    assert ended.code == 1, ended.err
+    rule = next(
+        one for one in json.loads((out / "verdict.json").read_text())["rules"] if one["id"] == "QL321"
+    )
+    assert rule["verdict"] == "FAIL"
+    assert [finding["message"] for finding in rule["findings"]] == [
+        "what the app has printed holds a secret (client secret, plain) in line 1."
+    ]
 
 
 @pytest.mark.full

@@ -73,10 +73,7 @@ NEVER_YIELDS = {
     "waits in C that begins again": "LIBC.pause_for_ever()",
 }
 """As `SCENARIO`'s body."""
-ALL = [
-    pytest.param(body, id=name, marks=[pytest.mark.full] * (name != "waits in C that begins again"))
-    for name, body in NEVER_YIELDS.items()
-]
+ALL = [pytest.param(body, id=name, marks=pytest.mark.full) for name, body in NEVER_YIELDS.items()]
 
 
 def stuck_workspace(tmp_path: Path, body: str) -> Path:

@@ -66,8 +66,8 @@ class Patterns:
         self._table = np.zeros(2**_TABLE_BITS, dtype=bool)
         if not self._by_prefix:
             return
-        prefixes = np.frombuffer(b"".join(self._by_prefix), dtype=np.uint64)
-        self._table[_place(prefixes)] = True
+        self._prefixes = np.unique(np.frombuffer(b"".join(self._by_prefix), dtype=np.uint64))
+        self._table[_place(self._prefixes)] = True
 
     def find(self, data: bytes) -> Iterator[tuple[int, str, str]]:
         """Where in `data` a secret begins, with its kind and encoding."""
@@ -75,7 +75,11 @@ class Patterns:
             return
         view = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, dtype=np.uint8), _PREFIX)
         keys = np.ascontiguousarray(view).view(np.uint64).ravel()
-        for place in np.flatnonzero(self._table[_place(keys)]).tolist():
+        # With many secrets the table is full of others' places: what it lets through is looked up for sure.
+        places = np.flatnonzero(self._table[_place(keys)])
+        near = np.searchsorted(self._prefixes, keys[places])
+        places = places[self._prefixes[np.minimum(near, len(self._prefixes) - 1)] == keys[places]]
+        for place in places.tolist():
             for form, kind, encoding in self._by_prefix.get(data[place : place + _PREFIX], ()):
                 if data.startswith(form, place):
                     yield place, kind, encoding

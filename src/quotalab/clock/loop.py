@@ -6,9 +6,9 @@ libev calls such a watcher only after a poll without waiting has found nothing t
 that is exactly "every greenlet waits". While the watcher is active libev never blocks; while it is stopped,
 because there is no timer or because time is held, libev blocks in its poll as usual.
 
-One timer fires in an iteration, and what it sets going comes to rest before the next does. Equal instants
-are ordered by priority, then by who asked first. gevent gives its timeouts a low priority, so that what
-happens at the very instant of a timeout wins.
+What a timer sets going comes to rest before the next fires: in an iteration fires one, and then others of the
+same instant for as long as nothing was set going. Equal instants are ordered by priority, then by who asked
+first. gevent gives its timeouts a low priority, so that what happens at the very instant of a timeout wins.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ _LAST_S = LAST_NS / 1_000_000_000
 
 
 class Hold:
-    """A reason for time to stand still, since real instant ``since_s``."""
+    """A reason for time to stand still, since real instant ``since_s``; ``patient``: for however long."""
 
-    __slots__ = ("reason", "since_s", "where", "yields")
+    __slots__ = ("patient", "reason", "since_s", "where", "yields")
 
     def __init__(self, reason: str, where: str, *, yields: bool) -> None:
         self.reason = reason
         self.where = where
         self.yields = yields
+        self.patient = False
         self.since_s: float = monotonic_s()
 
     def __repr__(self) -> str:
@@ -83,7 +84,7 @@ class VirtualTimer:
     @ref.setter
     def ref(self, value: bool) -> None:
         if self._sequence and value != self._ref:
-            self.loop.ref() if value else self.loop.unref()
+            self.loop._keep() if value else self.loop._let_go()
         self._ref = bool(value)
 
     def start(self, callback: Callable[..., object], *args: Any, **_update: bool | None) -> None:
@@ -105,9 +106,9 @@ class VirtualTimer:
 
     def stop(self) -> None:
         """Do not fire."""
-        self.callback = self.args = None
         if self._sequence:
             self.loop._drop(self)
+        self.callback = self.args = None
 
     close = stop
 
@@ -115,7 +116,8 @@ class VirtualTimer:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.stop()
+        if self._sequence:
+            self.stop()
 
     def __repr__(self) -> str:
         state = f"due at {self.at} ns" if self._sequence else "stopped"
@@ -167,6 +169,7 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         self._heap: list[tuple[int, int, int, VirtualTimer]] = []
         self._sequence = 0
         self._live = 0
+        self._keeping = 0
         self._holds: dict[int, Hold] = {}
         self._held_since_s = 0.0
         self._idle = corecext.idle(self, ref=False, priority=self.MINPRI)
@@ -178,6 +181,8 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         """A timer due in ``after`` virtual seconds, and then every ``repeat`` seconds."""
         if self._real:
             return corecext.timer(self, after, repeat, ref, priority)
+        if not repeat and 0 < after < _LAST_S:  # a sleep, which this is most of the time
+            return VirtualTimer(self, int(after * 1_000_000_000 + 0.5) or 1, 0, ref, priority or 0)
         if repeat < 0:
             raise ValueError(f"repeat must be positive or zero: {repeat!r}")
         # A period below a nanosecond would fire for ever at one instant.
@@ -244,7 +249,7 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         heappush(self._heap, (due_ns, -timer.priority, sequence, timer))
         self._live += 1
         if timer._ref:
-            self.ref()
+            self._keep()
         if not self._idling and not self._holds:
             self._idle_start()
 
@@ -252,12 +257,23 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         timer._sequence = 0
         self._live -= 1
         if timer._ref:
-            self.unref()
+            self._let_go()
         # Its entry stays in the heap until it comes up or the dead outnumber the living.
         heap = self._heap
         if len(heap) > _COMPACT_ABOVE and len(heap) > 4 * self._live:
             heap[:] = [entry for entry in heap if entry[3]._sequence == entry[2]]
             heapify(heap)
+
+    def _keep(self) -> None:
+        """One more timer keeps the loop running; libev is told of the first."""
+        self._keeping += 1
+        if self._keeping == 1:
+            self.ref()
+
+    def _let_go(self) -> None:
+        self._keeping -= 1
+        if not self._keeping:
+            self.unref()
 
     def _idle_start(self) -> None:
         self._idling = True
@@ -291,12 +307,25 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
             timeline.now_ns = due_ns
             timeline.looks = 0
             self.jumps += 1
+        self._fire(timer)
+        # Others of the same instant, for as long as all has come to rest without a turn of the loop.
+        while heap and heap[0][0] == due_ns and not self._callbacks:
+            _, late, sequence, timer = heap[0]
+            if timer._sequence == sequence:
+                if late or self.written or not self._idling or not self.activecnt:
+                    return
+                heappop(heap)
+                self._fire(timer)
+            else:
+                heappop(heap)
+
+    def _fire(self, timer: VirtualTimer) -> None:
         self.fired += 1
         callback, args = timer.callback, timer.args
         timer._sequence = 0
         self._live -= 1
         if timer._ref:
-            self.unref()
+            self._let_go()
         if timer._repeat_ns:
             self._add(timer, timer._repeat_ns)
         try:
@@ -316,7 +345,7 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
             if timer._sequence == sequence:
                 timer._sequence = 0
                 if timer._ref:
-                    self.unref()
+                    self._let_go()
         self._heap.clear()
         self._live = 0
         self._holds.clear()

@@ -45,7 +45,7 @@ from quotalab.clock.timeline import LAST_NS, Timeline, written
 from quotalab.clock.watchdog import WAKING, Watchdog, raise_in_thread
 from quotalab.errors import BusyWaitError, InputError, StalledError
 
-__all__ = ["Stalled", "Stats", "VirtualClock", "VirtualTime", "held", "install"]
+__all__ = ["Stalled", "Stats", "VirtualClock", "VirtualTime", "adopt", "held", "install"]
 
 # A spinning loop that has swallowed this many errors gets one that ``except Exception`` does not catch.
 _SWALLOWED = 3
@@ -114,6 +114,7 @@ class VirtualTime:
         stall_s: float,
         hold_limit_s: float,
         last_words: Callable[[], str],
+        hub: Hub | None = None,
     ) -> None:
         #: Why virtual time could not go on, or None.
         self.fault: StalledError | None = None
@@ -122,7 +123,8 @@ class VirtualTime:
         self._spins = 0
         self._timeline = Timeline(start_ns, busy_limit, self._on_spinning)
         self._loop = VirtualLoop(self._timeline)
-        self._hub = Hub(self._loop)
+        self._hub = Hub(self._loop) if hub is None else hub
+        self._hub.loop = self._loop
         # A stalled run ends the main greenlet like Ctrl-C does, whichever greenlet it was found in.
         self._hub.SYSTEM_ERROR = (*Hub.SYSTEM_ERROR, Stalled)
         # Not printed where it is raised: it arrives at the end of the block.
@@ -152,14 +154,17 @@ class VirtualTime:
         loop = self._loop
         return Stats(loop.jumps, loop.fired, loop.held_s, self._sockets.stalls, self._watchdog.let_go)
 
-    def hold(self, reason: str) -> Hold:
+    def hold(self, reason: str, *, patient: bool = False) -> Hold:
         """Let no virtual time pass until :meth:`release`, because of ``reason``: what is waited for.
 
         Timeouts cannot come true meanwhile. After ``hold_limit_s`` real seconds the run fails with
-        :class:`~quotalab.errors.HeldTooLongError`, which names the reason and the caller.
+        :class:`~quotalab.errors.HeldTooLongError`, which names the reason and the caller, unless it is
+        ``patient``: a person may be waited for without end.
         """
         self._main_thread_only("hold time")
-        return self._loop.hold(reason, caller())
+        hold = self._loop.hold(reason, caller())
+        hold.patient = patient
+        return hold
 
     def release(self, hold: Hold | None = None) -> None:
         """Let time pass again, unless something else holds it; without ``hold``, the latest is released."""
@@ -330,7 +335,29 @@ def install(
         raise InputError("virtual time must be installed before locust is imported")
     if get_hub_if_exists() is not None:
         raise InputError("virtual time must be installed, once, before anything in the process uses gevent")
-    if not 0 <= start_ns < LAST_NS:
-        raise InputError(f"virtual time cannot start at {start_ns} ns: a start is from 1970 to 9999")
+    _check_start(start_ns)
     gevent.config.resolver = "block"
     return VirtualTime(start_ns, seed, busy_limit, stall_s, hold_limit_s, last_words)
+
+
+def adopt(
+    hub: Hub,
+    start_ns: int,
+    seed: int,
+    *,
+    busy_limit: int = 1_000_000,
+    stall_s: float = 60.0,
+    hold_limit_s: float = 60.0,
+) -> VirtualTime:
+    """As :func:`install`, on the main thread's hub while gevent is making it and it has no loop yet.
+
+    For programs that quotalab does not start: see :mod:`quotalab.clock.plugged`.
+    """
+    _check_start(start_ns)
+    gevent.config.resolver = "block"
+    return VirtualTime(start_ns, seed, busy_limit, stall_s, hold_limit_s, str, hub)
+
+
+def _check_start(start_ns: int) -> None:
+    if not 0 <= start_ns < LAST_NS:
+        raise InputError(f"virtual time cannot start at {start_ns} ns: a start is from 1970 to 9999")

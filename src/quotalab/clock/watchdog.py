@@ -51,6 +51,18 @@ def wake_thread(ident: int) -> None:
         signal.pthread_kill(ident, WAKING)
 
 
+def waited_for_processor_s(thread: int) -> float:
+    """How long a thread has been ready to run and did not; 0 where the system does not tell.
+
+    The second figure of ``schedstat`` (Linux: Documentation/scheduler/sched-stats.rst), nanoseconds.
+    """
+    try:
+        with open(f"/proc/self/task/{thread}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 class Watchdog:
     """Watches ``loop`` from the moment it is made, in the loop's thread, until :meth:`stop`.
 
@@ -76,6 +88,8 @@ class Watchdog:
         self._hold_limit_s = hold_limit_s
         # The system's own number of the thread: threading's is a greenlet's, once patched.
         self._main: int = get_original("_thread", "get_ident")()
+        self._native: int = get_original("_thread", "get_native_id")()
+        self._last_waited_s = waited_for_processor_s(self._native)
         self._every_s = min(_EVERY_S, stall_s / _LOOKS_PER_LIMIT, hold_limit_s / _LOOKS_PER_LIMIT)
         self._last_look_s: float = monotonic_s()
         self._iteration = self._now_ns = -1
@@ -108,9 +122,13 @@ class Watchdog:
 
     def _look(self) -> None:
         now_s = monotonic_s()
-        # Nobody ran while the whole process was stopped: that time counts for nothing.
-        elapsed_s = min(now_s - self._last_look_s, 4 * self._every_s)
+        # Nobody ran while the whole process was stopped, or the main thread waited for a processor that
+        # others had: that time counts for nothing.
+        waited_s = waited_for_processor_s(self._native)
+        elapsed_s = now_s - self._last_look_s - (waited_s - self._last_waited_s)
+        elapsed_s = max(min(elapsed_s, 4 * self._every_s), 0.0)
         self._last_look_s = now_s
+        self._last_waited_s = waited_s
         self._look_at_what_was_told(now_s)
         holds = self._loop.holds
         if not holds:
@@ -119,7 +137,7 @@ class Watchdog:
             return
         self._forget()
         for hold in holds:
-            if now_s - hold.since_s > self._hold_limit_s:
+            if now_s - hold.since_s > self._hold_limit_s and not hold.patient:
                 self._held_too_long(hold)
 
     def _held_too_long(self, hold: Hold) -> None:

@@ -49,9 +49,12 @@ from quotalab.profiles.provider import Provider, parse_provider
 from quotalab.profiles.reading import Table
 from quotalab.profiles.rules import RuleSettings, rule_settings
 
-__all__ = ["Frames", "load"]
+__all__ = ["RECORDED", "Frames", "frames_of", "load"]
 
 T = TypeVar("T")
+
+RECORDED = "recorded"
+"""The clock of a run that was no run: its calls were recorded elsewhere, and no sandbox decided them."""
 
 _HEADERS = ("request_headers", "response_headers")  # their JSON costs more to read than all else together
 _BY_LIMIT = {"keys": "key", "charges": "charge", "remaining": "remaining"}
@@ -79,12 +82,19 @@ class Frames:
     """`inputs/rules.json`: what the workspace set for single rules."""
     folder: Path | None = None
     """The run folder, for what is read only when a rule asks for it."""
+    tells: frozenset[str] = frozenset()
+    """Of recorded traffic: what the recording says of its calls beside when, what and from where."""
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def complete(self) -> bool:
         """Whether the run came to its end and nothing of its ledger is lost."""
         return self.run.complete and not self.torn
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the calls were recorded elsewhere: then no sandbox is a witness."""
+        return self.run.clock == RECORDED
 
     @property
     def api_calls(self) -> pd.DataFrame:
@@ -121,14 +131,32 @@ def load(folder: Path) -> Frames:
     if not isinstance(settings, dict):
         raise RunFolderError(f"{folder / 'inputs' / 'rules.json'}: must hold a JSON object")
     by_rule = rule_settings(Table(settings, str(folder / "inputs" / "rules.json")))
-    return _frames(read_ledger(folder), provider, run, by_rule, folder)
+    frames = frames_of(read_ledger(folder), provider, run, by_rule, folder)
+    if not frames.is_recorded:
+        return frames
+    recording = run_folder.read_input("recording.json")
+    tells, notes = (
+        recording.get(name) if isinstance(recording, dict) else None for name in ("tells", "notes")
+    )
+    for texts in (tells, notes):
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise RunFolderError(
+                f"{folder / 'inputs' / 'recording.json'}: must hold lists of tells and notes"
+            )
+    return replace(frames, tells=frozenset(tells or ()), notes=(*frames.notes, *(notes or ())))
 
 
-def _frames(
-    tables: LedgerTables, provider: Provider, run: RunDescription, settings: RuleSettings, folder: Path
+def frames_of(
+    tables: LedgerTables,
+    provider: Provider,
+    run: RunDescription,
+    settings: RuleSettings,
+    folder: Path | None,
 ) -> Frames:
-    tables, notes = sound_rows(tables, folder)
-    events = _frame(tables.events, folder / "events")
+    """The tables of a ledger as frames; `folder` is where they are from."""
+    where = folder or Path()
+    tables, notes = sound_rows(tables, where)
+    events = _frame(tables.events, where / "events")
     provider, undrawn = _with_drawn(provider.for_people(run.users), events)
     names = [limit.name for limit in provider.limits]
     calls: dict[str, Any] = {}
@@ -144,10 +172,10 @@ def _frames(
                 is_text = pa.types.is_string(part.type)
                 calls[f"oauth:{array.type.field(i).name}"] = _category(part) if is_text else _nullable(part)
         else:
-            calls[column] = _column(array, column, folder / "calls")
+            calls[column] = _column(array, column, where / "calls")
     return Frames(
         calls=pd.DataFrame(calls, copy=False),
-        operations=_frame(tables.operations, folder / "operations"),
+        operations=_frame(tables.operations, where / "operations"),
         events=events,
         provider=provider,
         run=run,

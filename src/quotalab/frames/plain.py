@@ -7,6 +7,7 @@ arithmetic is measured against. It shares nothing with that arithmetic, nor with
 from __future__ import annotations
 
 import datetime
+import itertools
 import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,7 +125,8 @@ class Plain:
             for limit, key in asked
         }
         for account, settlement in settlements:  # even at the same instant, after the call was decided
-            account.charges.append(settlement)
+            if settlement[1]:
+                account.charges.append(settlement)
         return charges, remaining
 
     def answer(self, call: PlainCall, status: int, refused_by: str | None) -> None:
@@ -168,10 +170,11 @@ class Plain:
         if (limit.counts or limit.kind) == "rolling_window":
             # Whoever has left by then has; settlements to come are not foreseen.
             inside = sorted(_rolling_charges(account, now_ns, limit.period_ns))
-            for at_ns, _ in inside:
-                later_ns = at_ns + limit.period_ns
-                if sum(c for at, c in inside if at > later_ns - limit.period_ns) + need <= number:
-                    return later_ns - now_ns
+            left = used
+            for at_ns, leaving in itertools.groupby(inside, key=lambda one: one[0]):
+                left -= sum(amount for _, amount in leaving)
+                if left + need <= number:
+                    return int(at_ns) + limit.period_ns - now_ns
         return self._window(limit, key, now_ns)[1] - now_ns
 
     def _balance_wait_ns(

@@ -66,6 +66,11 @@ class Hosted:
         if self._process is not None:
             self._process.watch(on_end)
 
+    @property
+    def output(self) -> Path | None:
+        """The file with what an app in another process has printed."""
+        return self._process.output if self._process is not None else None
+
     def last_output(self) -> str:
         """What an app in another process wrote last, to end a message with."""
         return self._process.last_output() if self._process is not None else ""

@@ -38,10 +38,11 @@ class AppProcess:
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], root: Path, folder: Path) -> None:
         self._command = " ".join(command)
-        self._output = folder / "output.txt"
+        self.output = folder / "output.txt"
+        """What it has printed, on either stream."""
         self._closing = False
         try:
-            with self._output.open("wb") as output:
+            with self.output.open("wb") as output:
                 self._process = subprocess.Popen(  # noqa: S603 - the workspace owner's own command
                     list(command),
                     cwd=root,
@@ -90,7 +91,7 @@ class AppProcess:
     def last_output(self) -> str:
         """The last lines that it wrote, to end a message with; they may hold secrets, and go to no file."""
         try:
-            written = self._output.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace")
+            written = self.output.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace")
         except OSError:
             written = ""
         lines = written.rstrip().splitlines()[-_LAST_LINES:]

@@ -60,6 +60,7 @@ class RunFolder:
         self.verdict = path / "verdict.json"
         self.report = path / "report.html"
         self.junit = path / "junit.xml"
+        self.summary = path / "summary.md"
         self._run = path / "run.json"
 
     @classmethod

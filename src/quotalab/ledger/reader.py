@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +15,7 @@ import pyarrow.parquet as pq
 from quotalab.errors import RunFolderError
 from quotalab.ledger.schema import SCHEMAS
 
-__all__ = ["LedgerTables", "compact", "read_ledger"]
+__all__ = ["LedgerTables", "compact", "read_cells", "read_ledger"]
 
 
 _ADDED_COLUMNS = ("token_at",)
@@ -63,6 +66,32 @@ def read_ledger(folder: Path) -> LedgerTables:
         if len(parts) > 1:
             tables[table] = tables[table].sort_by("seq")
     return LedgerTables(**tables, torn=torn, notes=tuple(notes))
+
+
+def read_cells(folder: Path, column: str, rows: Sequence[int]) -> list[Any]:
+    """What stands in one column of the calls, in `rows` (positions in `read_ledger`'s table).
+
+    No more is read than that takes: columns of headers are most of a ledger.
+
+    Raises `RunFolderError` as `read_ledger` does.
+    """
+    path = folder / "calls.parquet"
+    if not path.exists():
+        return list(read_ledger(folder).calls.column(column).take(pa.array(rows, pa.int64())).to_pylist())
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            ends = list(itertools.accumulate(sizes))
+            found: dict[int, Any] = {}
+            for group, (size, end) in enumerate(zip(sizes, ends, strict=True)):
+                mine = sorted({row for row in rows if end - size <= row < end})
+                if mine:
+                    cells = file.read_row_group(group, columns=[column]).column(0)
+                    inside = pa.array([row - end + size for row in mine], pa.int64())
+                    found |= zip(mine, cells.take(inside).to_pylist(), strict=True)
+    except (pa.ArrowException, OSError) as error:
+        raise RunFolderError(f"{path}: is not a readable Parquet file: {_first_line(error)}") from error
+    return [found[row] for row in rows]
 
 
 def compact(folder: Path, tables: LedgerTables) -> dict[str, str]:

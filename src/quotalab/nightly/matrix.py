@@ -9,6 +9,7 @@ from pathlib import Path
 from quotalab.nightly.workers import Cell
 from quotalab.profiles.loading import load_policy, load_provider
 from quotalab.profiles.reading import Table
+from quotalab.run.options import scenario_of
 from quotalab.workspace import Workspace
 
 __all__ = ["MARGINS", "Group", "Matrix", "read_matrix"]
@@ -64,12 +65,12 @@ class Matrix:
 def read_matrix(workspace: Workspace) -> Matrix:
     """The night of a workspace. Raises `InputError` that names the key for what is not there.
 
-    Without the table: the scenario temporary_access with ten seeds of a day each. Fewer than five can never
-    show that a figure got worse; ten can where up to fifty of them changed.
+    Without the table: the scenario that ``quotalab run`` takes, with ten seeds of a day each. Fewer than five
+    can never show that a figure got worse; ten can where up to fifty of them changed.
     """
     top = Table(workspace.settings, str(workspace.root / "pyproject.toml"), "tool.quotalab")
     table = top.table("nightly", {})
-    scenarios = table.texts("scenarios", ("temporary_access",))
+    scenarios = table.texts("scenarios", (scenario_of(workspace),))
     providers = table.texts("providers", (None,))
     policies = table.texts("policies", (None,))
     seeds = _seeds(table)

@@ -1,6 +1,15 @@
-"""The report: HTML, JUnit and JSON, and the lines on the terminal. It reads verdicts and draws figures."""
+"""The report: HTML, JUnit, Markdown, JSON, and the terminal's lines. It reads verdicts and draws figures."""
 
-from quotalab.report.judging import check_workspace_rules, document, judge_run
+from quotalab.report.github import github_lines
+from quotalab.report.judging import check_workspace_rules, compare_runs, document, judge_run
 from quotalab.report.summary import sentences, summary
 
-__all__ = ["check_workspace_rules", "document", "judge_run", "sentences", "summary"]
+__all__ = [
+    "check_workspace_rules",
+    "compare_runs",
+    "document",
+    "github_lines",
+    "judge_run",
+    "sentences",
+    "summary",
+]

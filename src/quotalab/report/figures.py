@@ -8,9 +8,10 @@ survive.
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from quotalab.frames.asked import numbers
 from quotalab.frames.curves import use_curves
 from quotalab.profiles.limits import Cost, Match
 from quotalab.report.happenings import happenings
+from quotalab.report.lifecycle import token_life
+from quotalab.report.promises import kept_promises
 from quotalab.report.summary import limit_in_words
 from quotalab.rules.metrics import HOUR_NS, demand, quantile_ns, waits_ns
 from quotalab.rules.times import clock_time, duration
@@ -58,7 +61,8 @@ _STYLE: Any = {
 _SIZE = (9.4, 2.7)
 _DPI = 120
 _BOX = (0.05, 0.135, 0.925, 0.735)
-_STRETCHES = 420
+_STRETCHES = (420, 1200)  # of one curve, and of all limits' together, so that a page stays small
+_LIVE_STRETCHES = (900, 3600)  # of the curves that can be zoomed into
 _MOST_BINS = 48
 _BINS_NS = tuple(n * 1_000_000_000 for n in (1, 10, 60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400))
 _MINUTE_NS = 60_000_000_000
@@ -90,6 +94,8 @@ class Drawing:
     inline: str
     """The same for an HTML page: colours are CSS variables named after `PALETTE`."""
     png: bytes
+    series: str = ""
+    """Of a figure that can be zoomed into, its curves as JSON: numbers, and words of ours."""
 
 
 def draw_all(frames: Frames) -> list[Drawing]:
@@ -119,6 +125,11 @@ def draw_all(frames: Frames) -> list[Drawing]:
         caption = f"Calls to the API that a limit refused, by {_per(_fine_ns(frames))}."
         alt = f"{refused:,} refused calls over the run."
         drawings.append(_drawing("refused", "Refused calls", caption, alt, frames, refused_by_bin))
+    kept = frames.once(kept_promises)
+    if len(kept):
+        drawings.append(_promises_drawing(frames))
+    if frames.once(token_life):
+        drawings.append(_tokens_drawing(frames))
     waits = waits_ns(frames).to_numpy()
     if len(waits):
         caption = (
@@ -140,7 +151,7 @@ def use_of_limit(frames: Frames, use: LimitUse, ax: Axes) -> Axes:
     for curve in curves:
         times, level = np.append(start_ns, curve.at_ns), np.append(0, curve.level)
         shown = times <= end_ns
-        times, level = thinned(times[shown], level[shown])
+        times, level = thinned(times[shown], level[shown], _stretches(frames, _STRETCHES))
         times, level = np.append(times, end_ns), np.append(level, level[-1])
         hours = (times - start_ns) / HOUR_NS
         colour = PALETTE[curve.name]
@@ -251,12 +262,73 @@ def waits_by_bin(frames: Frames, ax: Axes) -> Axes:
     return _finish(ax, frames, labels, whole=False)
 
 
-def thinned(times: Ints, level: Ints) -> tuple[Ints, Ints]:
+def promised_and_kept(frames: Frames, ax: Axes) -> Axes:
+    """After each refusal: how long the promised wait was, and how long it was until the next call."""
+    table = frames.once(kept_promises)
+    asked = table[table["next"] >= 0]
+    promised, kept = (asked[name].to_numpy() / 1e9 for name in ("promised_ns", "kept_ns"))
+    most = float(max(promised.max(initial=1), 1.0)) * 1.06
+    high = max(most, min(float(kept.max(initial=1)) * 1.06, 2 * most))
+    early = asked["late_ns"].to_numpy() < 0
+    for chosen, colour in ((~early, "admitted"), (early, "asked")):
+        x, y = _spots(promised[chosen], np.minimum(kept[chosen], high), most, high)
+        _strokes(ax, x, y, 0.0, colour, 4.5)
+    ax.plot([0, min(most, high)], [0, min(most, high)], color=PALETTE["limit"], linewidth=1.2, dashes=(5, 3))
+    ax.set_xlim(0, most)
+    ax.set_ylim(0, high)
+    ax.xaxis.set_major_locator(MaxNLocator(8))
+    labels = [("seconds kept: at the promised end or later", "admitted"), ("too early", "asked")]
+    return _dressed(ax, [*labels, ("as promised, in s", "limit")])[0]
+
+
+def tokens_by_lane(frames: Frames, ax: Axes) -> Axes:
+    """What happened to tokens, a lane for each kind, a dot for each time."""
+    lanes = frames.once(token_life)
+    start_ns, end_ns = frames.span_ns
+    hours = (end_ns - start_ns) / HOUR_NS
+    for i, one in enumerate(reversed(lanes)):
+        x = (one.at_ns - start_ns) / HOUR_NS
+        x, y = _spots(x, np.full(len(x), float(i)), hours, float(len(lanes)))
+        _strokes(ax, x, y, 0.28, one.colour, 1.4)
+    ax.set_ylim(-0.6, len(lanes) - 0.4)
+    _finish(ax, frames, [])
+    ax.yaxis.set_major_locator(FixedLocator(list(range(len(lanes)))))
+    ax.yaxis.set_major_formatter(
+        FixedFormatter([f"{one.label} {len(one.at_ns):,}" for one in reversed(lanes)])
+    )
+    ax.set_position((0.185, _BOX[1], _BOX[2] - 0.135, _BOX[3]))
+    return ax
+
+
+def _strokes(
+    ax: Axes, x: npt.NDArray[Any], y: npt.NDArray[Any], half: float, colour: str, width: float
+) -> None:
+    """Upright strokes, or dots, as one path: an element each would make the page large."""
+    gap = np.full(len(x), np.nan)
+    across, up = np.column_stack([x, x, gap]).ravel(), np.column_stack([y - half, y + half, gap]).ravel()
+    cap: Any = "butt" if half else "round"
+    ax.plot(across, up, color=PALETTE[colour], linewidth=width, alpha=0.75, solid_capstyle=cap)
+
+
+def _spots(
+    x: npt.NDArray[Any], y: npt.NDArray[Any], width: float, height: float
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Points of which no two would cover each other: one for each cell of a fine grid."""
+    across, up = (
+        np.round(values / most * cells).astype(np.int64)
+        for values, most, cells in ((x, width, 300), (y, max(height, 1e-9), 90))
+    )
+    cell = across * 1000 + up
+    _, first = np.unique(cell, return_index=True)
+    return x[first], y[first]
+
+
+def thinned(times: Ints, level: Ints, stretches: int = _STRETCHES[0]) -> tuple[Ints, Ints]:
     """A step curve in at most a few thousand points: of each stretch the first, lowest, highest and last."""
-    if len(times) <= 2 * _STRETCHES:
+    if len(times) <= 2 * stretches:
         return times, level
     span_ns = int(times[-1] - times[0])
-    stretch = (times - times[0]) // (span_ns // _STRETCHES + 1)
+    stretch = (times - times[0]) // (span_ns // stretches + 1)
     first = np.flatnonzero(np.append(True, stretch[1:] != stretch[:-1]))
     ends = np.append(first[1:], len(times))
     kept = [first, ends - 1]
@@ -266,6 +338,12 @@ def thinned(times: Ints, level: Ints) -> tuple[Ints, Ints]:
         kept.append(where[np.searchsorted(where, first)])
     points = np.unique(np.concatenate(kept))
     return times[points], level[points]
+
+
+def _stretches(frames: Frames, most: tuple[int, int]) -> int:
+    """How many stretches a curve is thinned to, so that those of all limits together are not too many."""
+    drawn = min(sum(bool(use.keys) for use in frames.once(limit_uses)), _MOST_LIMITS)
+    return min(most[0], most[1] // max(drawn, 1))
 
 
 def bin_ns(frames: Frames) -> int:
@@ -309,6 +387,12 @@ def _finish(ax: Axes, frames: Frames, labels: list[tuple[str, str]], *, whole: b
     places, words = _time_ticks(start_ns, end_ns)
     ax.xaxis.set_major_locator(FixedLocator(places))
     ax.xaxis.set_major_formatter(FixedFormatter(words))
+    ax, x = _dressed(ax, labels, whole=whole)
+    return _marked(ax, frames, x)
+
+
+def _dressed(ax: Axes, labels: list[tuple[str, str]], *, whole: bool = True) -> tuple[Axes, float]:
+    """The grid and the key; and where, as a share of the width, the key ends."""
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=whole))
     ax.grid(axis="y", color=PALETTE["grid"], alpha=0.35, linewidth=0.7)
     ax.set_axisbelow(True)
@@ -320,7 +404,7 @@ def _finish(ax: Axes, frames: Frames, labels: list[tuple[str, str]], *, whole: b
     for text, colour in labels:
         ax.text(x, 1.06, text, transform=ax.transAxes, color=PALETTE[colour], fontweight="bold")
         x += _PER_LETTER * len(text) + 0.025
-    return _marked(ax, frames, x)
+    return ax, x
 
 
 def _marked(ax: Axes, frames: Frames, x: float) -> Axes:
@@ -389,7 +473,7 @@ def _limit_drawing(frames: Frames, use: LimitUse, number: int) -> Drawing:
         f"{use.refused:,} calls were refused."
     )
     slug = re.sub(r"[^a-z0-9]+", "-", limit.name.lower()).strip("-")
-    return _drawing(
+    drawing = _drawing(
         f"limit-{number}-{slug}" if slug else f"limit-{number}",
         f"Use of the limit {limit.name}",
         caption,
@@ -397,6 +481,79 @@ def _limit_drawing(frames: Frames, use: LimitUse, number: int) -> Drawing:
         frames,
         lambda frames, ax: use_of_limit(frames, use, ax),
     )
+    return replace(drawing, series=_series(frames, use))
+
+
+def _promises_drawing(frames: Frames) -> Drawing:
+    table = frames.once(kept_promises)
+    early = int(((table["next"] >= 0) & (table["late_ns"] < 0)).sum())
+    caption = (
+        "Each dot is a refusal, or several that would cover each other: to the right how long its "
+        "Retry-After asked to wait, upwards how long it was until the next call to the same key, both in "
+        "seconds. Below the dashed line the app called too early. Waits of more than twice the scale are "
+        "drawn at its edge."
+    )
+    alt = f"Of {len(table):,} refusals with a promised wait, {early:,} were followed by a call too early."
+    return _drawing("promises", "Promised waits and kept ones", caption, alt, frames, promised_and_kept)
+
+
+def _tokens_drawing(frames: Frames) -> Drawing:
+    lanes = frames.once(token_life)
+    told = ", ".join(f"{one.label} {len(one.at_ns):,}" for one in lanes)
+    caption = "Each stroke is one time that it happened, or several that would cover each other."
+    return _drawing("tokens", "The life of tokens", caption, f"Over the run: {told}.", frames, tokens_by_lane)
+
+
+def _series(frames: Frames, use: LimitUse) -> str:
+    """The curves of a limit for the page's script, thinned, in ms from the start of the span."""
+    start_ns, end_ns = frames.span_ns
+    curves = []
+    drawn = use_curves(frames, use)
+    most: float = max(use.peak_asked, use.number)
+    for curve in drawn:
+        times, level = np.append(start_ns, curve.at_ns), np.append(0, curve.level)
+        shown = times <= end_ns
+        times, level = thinned(times[shown], level[shown], _stretches(frames, _LIVE_STRETCHES))
+        times, level = np.append(times, end_ns), np.append(level, level[-1])
+        ms = (times - start_ns) // 1_000_000
+        values = [int(v) if v == int(v) else round(float(v), 2) for v in level.tolist()]
+        curves.append(
+            {
+                "label": "asked" if curve.name == "asked" or len(drawn) == 1 else "admitted",
+                "colour": curve.name,
+                "slopes": curve.slopes,
+                "t": np.diff(ms, prepend=0).tolist(),
+                "v": values,
+            }
+        )
+        most = max(most, *values)
+    changes = [frames.run.start_ns + change.after_ns for change in use.limit.changes]
+    moments = np.array([start_ns, *(moment for moment in changes if start_ns < moment < end_ns)])
+    number = numbers(frames, use.limit, moments) if use.limit.changes else [use.number]
+    there = [one for one in frames.once(happenings) if start_ns <= one.at_ns < end_ns]
+    divides = [one for one in there if not one.lasts(frames.span_ns)]
+    marks = [
+        (
+            (one.at_ns - start_ns) // 1_000_000,
+            ((one.until_ns or one.at_ns) - start_ns) // 1_000_000,
+            letter,
+            one.label,
+        )
+        for letter, one in zip(_MARKS, divides, strict=False)
+    ]
+    document = {
+        "start": start_ns // 1_000_000,
+        "span": max((end_ns - start_ns) // 1_000_000, 1),
+        "key": [*dict.fromkeys((curve["label"], curve["colour"]) for curve in curves), ("limit", "limit")],
+        "most": float(max(most, *(int(n) for n in number))) * 1.1,
+        "curves": curves,
+        "limit": {
+            "t": [int(moment - start_ns) // 1_000_000 for moment in moments.tolist()][: len(number)],
+            "v": [int(n) for n in number],
+        },
+        "marks": marks,
+    }
+    return json.dumps(document, separators=(",", ":"))
 
 
 def _drawing(

@@ -11,10 +11,11 @@ from quotalab.frames import load
 from quotalab.ledger.folder import RunFolder
 from quotalab.profiles.rules import workspace_rules
 from quotalab.report.junit import junit
+from quotalab.report.markdown import markdown
 from quotalab.rules import Verdict, check_settings, judge, load_rules
 from quotalab.workspace import Workspace
 
-__all__ = ["check_workspace_rules", "document", "judge_run"]
+__all__ = ["check_workspace_rules", "compare_runs", "document", "judge_run"]
 
 
 def check_workspace_rules(workspace: Workspace) -> None:
@@ -37,7 +38,7 @@ def judge_run(
 ) -> Verdict:
     """Judge the run in `folder` by the workspace's rules, and write what a reader needs into it.
 
-    Written, each whole or not at all: `verdict.json`, `junit.xml`, `figures/*.svg` and `*.png`,
+    Written, each whole or not at all: `verdict.json`, `junit.xml`, `summary.md`, `figures/*.svg` and `*.png`,
     `report.html`. `only` chooses rules by the beginnings of their ids; then nothing is written, so that what
     the folder holds is always of all rules. `timer` is called with the name of each stage when it has ended:
     ``load``, ``judge``, ``figures``, ``html``. The judges read no clock; the caller may.
@@ -55,6 +56,7 @@ def judge_run(
     run_folder = RunFolder(folder)
     _write(run_folder.verdict, document(verdict).encode())
     _write(run_folder.junit, junit(verdict))
+    _write(run_folder.summary, markdown(verdict).encode())
     ended("judge")
     # Only now, so that whoever wants no figures pays for no matplotlib and no Jinja2.
     from quotalab.report.figures import draw_all
@@ -74,6 +76,22 @@ def judge_run(
     _write(run_folder.report, page(frames, verdict, drawings).encode())
     ended("html")
     return verdict
+
+
+def compare_runs(
+    first: Path, second: Path, workspace: Workspace, out: Path | None = None
+) -> tuple[str, Path]:
+    """Judge two runs by the same rules; the terminal's text, and where the page with both was written.
+
+    By default that is `beside.html` in the second run's folder; nothing else in either is touched. Raises as
+    `judge_run` does.
+    """
+    from quotalab.report.beside import beside_page, beside_text, judge_for_comparison
+
+    one, other = judge_for_comparison(first, workspace), judge_for_comparison(second, workspace)
+    path = out or RunFolder(second).path / "beside.html"
+    _write(path, beside_page(one, other).encode())
+    return beside_text(one, other), path
 
 
 def document(verdict: Verdict) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +15,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from quotalab.frames import Frames, LimitUse, window_rows
+from quotalab.frames.headers import headers_of
+from quotalab.report.flows import Flow, oauth_flows
 from quotalab.report.happenings import Happening, happenings
-from quotalab.report.summary import limit_in_words, sentences
+from quotalab.report.lifecycle import life_in_figures
+from quotalab.report.promises import kept_promises, promises_in_words
+from quotalab.report.summary import limit_in_words, measured, sentences
 from quotalab.report.text import prose, visible
 from quotalab.rules import Finding, RuleResult, Verdict
 from quotalab.rules.catalogue import FAMILIES
+from quotalab.rules.finding import VERDICTS
 from quotalab.rules.times import clock_time, count, duration, share
 from quotalab.rules.words import asked_for, counts_in, made_up
 
@@ -28,6 +35,12 @@ __all__ = ["page"]
 
 _MOST_FINDINGS = 12  # of one rule; the rest is counted, and is in verdict.json
 _MOST_CALLS = 12  # of one finding
+_MOST_HEADERS = (
+    3,
+    4,
+    150,
+)  # findings of a rule, calls of a finding, calls of the page whose headers are shown
+_MOST_PROMISES = 60
 _SHORT_ID = 12  # a longer operation id is shown by its first 8 characters, and whole where one points
 _MOST_WINDOW_ROWS = 400
 _SHOWN_WINDOW_ROWS = 14
@@ -44,6 +57,8 @@ def page(frames: Frames, verdict: Verdict, drawings: Sequence[Drawing]) -> str:
         lstrip_blocks=True,
     )
     calls = _Calls(frames)
+    script = (Path(__file__).parent / "report.js").read_text(encoding="utf-8")
+    flows, more_flows = oauth_flows(frames)
     text: str = environment.get_template("report.html.jinja").render(
         title=f"{verdict.run['scenario']} against {verdict.run['provider']}",
         frames=frames,
@@ -56,9 +71,15 @@ def page(frames: Frames, verdict: Verdict, drawings: Sequence[Drawing]) -> str:
         tiles=_tiles(verdict),
         limits=[_limit(use) for use in verdict.limits],
         drawings=[(drawing, Markup(drawing.inline)) for drawing in drawings],  # noqa: S704 - drawn by us
+        script=Markup(script),  # noqa: S704 - ours
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        promises=_promises(frames),
+        life=life_in_figures(frames),
+        flows=[_shown_flow(flow, i) for i, flow in enumerate(flows, 1)],
+        more_flows=more_flows,
         happenings=[_happening(one, frames) for one in frames.once(happenings)],
         window=_window(frames, verdict, calls),
-        families=_families(verdict, calls),
+        families=_families(verdict, calls, _headers(frames, verdict)),
         command=shlex.join(frames.run.command),
         inputs=sorted(frames.run.inputs.items()),
         versions=sorted(frames.run.versions.items()),
@@ -91,7 +112,7 @@ class _Calls:
     def shown(self, calls: pd.DataFrame) -> list[dict[str, Any]]:
         """Texts for the columns of a table of calls."""
         columns = ["person", "operation", "method", "path", "limit"]
-        texts = [calls[name].astype(object).where(calls[name].notna(), "").tolist() for name in columns]
+        texts = [_texts(calls[name]) for name in columns]
         numbers = [calls[name].tolist() for name in ("seq", "at", "status")]
         promises = calls["retry_after_ns"].tolist()
         return [
@@ -112,6 +133,58 @@ class _Calls:
                 *numbers, promises, *texts, strict=True
             )
         ]
+
+
+def _texts(column: pd.Series) -> list[str]:
+    """The values of a categorical; never all of its categories, of which a large run has a million."""
+    categories = column.cat.categories
+    return [str(categories[code]) if code >= 0 else "" for code in column.cat.codes.tolist()]
+
+
+def _headers(frames: Frames, verdict: Verdict) -> dict[int, tuple[dict[str, str], dict[str, str]]]:
+    """The headers of the first calls of the first findings of each broken rule, read in one go."""
+    findings, of_each, most = _MOST_HEADERS
+    wanted: dict[int, None] = {}
+    for result in verdict.rules:
+        for finding in result.judgement.findings[:findings]:
+            wanted.update(dict.fromkeys(finding.calls[:of_each]))
+    return headers_of(frames, frozenset(list(wanted)[:most]))
+
+
+def _promises(frames: Frames) -> dict[str, Any] | None:
+    """Promised and kept waits in figures, and the refusals after which the app was the farthest off."""
+    table = frames.once(kept_promises)
+    if not len(table):
+        return None
+    asked = table[table["next"] >= 0].sort_values("late_ns", kind="stable")
+    seq, at_ns = frames.calls["seq"].to_numpy(), frames.calls["at"].to_numpy()
+    early, late = asked[asked["late_ns"] < 0], asked[asked["late_ns"] >= 0]
+    chosen = pd.concat([early.head(_MOST_PROMISES), late.tail(max(_MOST_PROMISES - len(early), 10))])
+    rows = [
+        {
+            "seq": seq[one["row"]],
+            "time": clock_time(int(at_ns[one["row"]]), decimals=3),
+            "promised": f"{one['promised_ns'] / 1e9:,.1f}",
+            "next": seq[one["next"]],
+            "kept": f"{one['kept_ns'] / 1e9:,.1f}",
+            "early": f"{-one['late_ns'] / 1e9:,.1f}" if one["late_ns"] < 0 else "",
+            "late": f"{one['late_ns'] / 1e9:,.1f}" if one["late_ns"] >= 0 else "",
+            "who": "the same" if one["same"] else "another",
+        }
+        for one in chosen.to_dict("records")
+    ]
+    return {"words": promises_in_words(table), "rows": rows, "total": len(table)}
+
+
+def _shown_flow(flow: Flow, number: int) -> dict[str, Any]:
+    often = f"{flow.number:,} of {flow.of:,} flows"
+    return {
+        "title": flow.title,
+        "often": f"The commonest: {often}" if number == 1 else often,
+        "svg": Markup(flow.svg(f"flow-{number}")),  # noqa: S704 - every text in it is escaped
+        "words": flow.words,
+        "left_out": flow.left_out,
+    }
 
 
 def _tiles(verdict: Verdict) -> list[tuple[str, str, str]]:
@@ -202,6 +275,7 @@ def _window(frames: Frames, verdict: Verdict, calls: _Calls) -> dict[str, Any] |
         "story": story,
         "limit": use.limit,
         "number": use.number,
+        "short": f"{made_up(use.limit)[:1].upper()}{made_up(use.limit)[1:]}",
         "heading": f"{made_up(use.limit)[:1].upper()}{made_up(use.limit)[1:]}, call by call",
         "total": len(rows),
         "all": shown,
@@ -210,37 +284,47 @@ def _window(frames: Frames, verdict: Verdict, calls: _Calls) -> dict[str, Any] |
     }
 
 
-def _families(verdict: Verdict, calls: _Calls) -> list[tuple[str, list[dict[str, Any]]]]:
+_Headers = dict[int, tuple[dict[str, str], dict[str, str]]]
+
+
+def _families(
+    verdict: Verdict, calls: _Calls, headers: _Headers
+) -> list[tuple[str, list[dict[str, Any]], str]]:
     families: dict[str, list[dict[str, Any]]] = {}
     for result in verdict.rules:
-        families.setdefault(result.rule.family, []).append(_rule(result, calls))
-    return [(FAMILIES.get(family, family), rules) for family, rules in families.items()]
+        families.setdefault(result.rule.family, []).append(_rule(result, calls, headers))
+    return [(FAMILIES.get(family, family), rules, _tally(rules)) for family, rules in families.items()]
 
 
-def _rule(result: RuleResult, calls: _Calls) -> dict[str, Any]:
+def _tally(rules: Sequence[dict[str, Any]]) -> str:
+    words = ["silent" if one["silenced"] else one["verdict"] for one in rules]
+    return ", ".join(f"{words.count(word)} {word}" for word in (*VERDICTS, "silent") if word in words)
+
+
+def _rule(result: RuleResult, calls: _Calls, headers: _Headers) -> dict[str, Any]:
     judgement, sections = result.judgement, result.rule.sections
     return {
         "rule": result.rule,
         "verdict": result.verdict,
-        "figures": _figures(judgement.metric, judgement.threshold),
+        "figures": measured(result),
         "note": judgement.note,
         "total": judgement.found,
-        "findings": [_finding(finding, calls) for finding in judgement.findings[:_MOST_FINDINGS]],
+        "findings": [_finding(finding, calls, headers) for finding in judgement.findings[:_MOST_FINDINGS]],
         "sections": [(heading, prose(text)) for heading, text in sections.items()],
         "silenced": result.silenced,
         "open": result.counts and result.verdict in ("FAIL", "WARN", "REVIEW"),
     }
 
 
-def _figures(metric: float | None, threshold: float | None) -> str:
-    if metric is None:
-        return ""
-    return f"{metric:,.4g}" + ("" if threshold is None else f", threshold {threshold:,.4g}")
-
-
-def _finding(finding: Finding, calls: _Calls) -> dict[str, Any]:
+def _finding(finding: Finding, calls: _Calls, headers: _Headers) -> dict[str, Any]:
     return {
         "message": finding.message,
         "calls": calls.rows(finding.calls[:_MOST_CALLS]),
         "more": max(len(finding.calls) - _MOST_CALLS, 0),
+        "headers": [
+            (seq, list(asked.items()), list(answered.items()))
+            for seq in finding.calls[: _MOST_HEADERS[1]]
+            for asked, answered in [headers.get(seq, ({}, {}))]
+            if asked or answered
+        ],
     }

@@ -10,7 +10,7 @@ from quotalab.rules import RuleResult, Verdict
 from quotalab.rules.times import clock_time, count, duration, share
 from quotalab.rules.words import allowed, asked_for, whom
 
-__all__ = ["limit_in_words", "sentences", "summary"]
+__all__ = ["limit_in_words", "measured", "sentences", "summary"]
 
 _WIDTH = 100
 _BAR = 20
@@ -179,11 +179,7 @@ def _rules(verdict: Verdict, colour: bool) -> list[str]:
 
 def _rule(result: RuleResult) -> str:
     judgement = result.judgement
-    figures = ""
-    if judgement.metric is not None:
-        figures = _number(judgement.metric)
-        if judgement.threshold is not None:
-            figures += f" (threshold {_number(judgement.threshold)})"
+    figures = measured(result)
     found = count(judgement.found, "finding") if judgement.findings else visible(judgement.note or "")
     head = f"{result.verdict:<7}{result.rule.id} {result.rule.name}"
     return "  ".join(part for part in (f"{head:<40}", figures, found) if part)
@@ -194,7 +190,23 @@ def _silenced(result: RuleResult) -> str:
     return f"{head:<40}  would be {result.verdict}; silenced: {visible(result.silenced or '')}"
 
 
-def _number(value: float) -> str:
+def measured(result: RuleResult) -> str:
+    """The metric and what it is held against, in the rule's unit: ``97 % of a limit (threshold 98 %)``."""
+    metric, threshold = result.judgement.metric, result.judgement.threshold
+    if metric is None:
+        return ""
+    unit = visible(result.unit)
+    words = _number(metric, unit)
+    if unit and unit not in ("s", "share"):
+        words += f" {unit}"
+    return words if threshold is None else f"{words} (threshold {_number(threshold, unit)})"
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "share":
+        return share(value)
+    if unit == "s":
+        return duration(round(value * 1e9))
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.3g}"
 
 

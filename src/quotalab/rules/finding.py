@@ -43,6 +43,9 @@ class Judgement:
     untold: int = 0
     """Further cases that are only counted: nobody reads a hundred thousand sentences, and they take time."""
 
+    unit: str | None = None
+    """Of `metric` and `threshold`, where it is another than the rule's."""
+
     @property
     def found(self) -> int:
         """How many cases there are, told or not."""

@@ -14,10 +14,12 @@ import pandas as pd
 from quotalab.frames import Frames
 
 __all__ = [
+    "INFERRED",
     "PERMANENT",
     "RETRYABLE",
     "early_after_failures",
     "early_calls",
+    "operation_places",
     "promises_ns",
     "repeats",
     "retries",
@@ -45,6 +47,8 @@ _PERMANENT_ERRORS = (
 _LINK_NS = 600 * 1_000_000_000
 _REPEAT_NS = 60 * 1_000_000_000
 _LINKS = ("operation", "idempotency key", "person, target and time")
+INFERRED = ("person, target and time", "person, route and time")
+"""Links that are guesses, where neither operation nor idempotency key is known."""
 
 
 def early_calls(frames: Frames) -> pd.DataFrame:
@@ -80,6 +84,17 @@ def early_after_failures(frames: Frames) -> pd.DataFrame:
     client = calls["client_id"].cat.codes.to_numpy().astype(np.int64) + 1
     told = calls["limit"].isna().to_numpy() & (frames.once(promises_ns) > 0)
     return _first_of_each([_early(frames, client, told, of_others=False)])
+
+
+def operation_places(frames: Frames) -> Ints:
+    """For each call the position of its operation in `frames.operations`; -1: it has none, or none that is
+    there. Use with ``frames.once``."""
+    ids = pd.Index(frames.operations["operation"].astype(object))
+    operation = frames.calls["operation"].cat
+    found: Ints = np.append(ids.get_indexer(operation.categories), -1)[operation.codes.to_numpy()].astype(
+        np.int64
+    )
+    return found
 
 
 def promises_ns(frames: Frames) -> Ints:

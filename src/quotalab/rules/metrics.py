@@ -48,12 +48,12 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
         return np.bincount(place, weights=weights, minlength=count).astype(np.float64)
 
     refused = calls["limit"].notna()
-    failed = ~refused & ((calls["status"] == 0) | (calls["status"] >= 500))
+    failed = ~refused & _failed(calls)
     admitted = ~refused & ~failed
     return pd.DataFrame(
         {
             "planned": binned(operations["planned"]),
-            "demand": binned(operations["planned"], _calls_wanted(operations, calls[admitted])),
+            "demand": binned(operations["planned"], frames.once(_calls_wanted)),
             "admitted": binned(calls["at"][admitted]),
             "failed": binned(calls["at"][failed]),
             "refused": binned(calls["at"][refused]),
@@ -62,20 +62,29 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
     )
 
 
-def _calls_wanted(operations: pd.DataFrame, admitted: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """How many calls each operation would have taken, had none been refused and none failed."""
+def _failed(calls: pd.DataFrame) -> pd.Series:
+    """Which calls got no answer, or an error of the provider's."""
+    return (calls["status"] == 0) | (calls["status"] >= 500)
+
+
+def _calls_wanted(frames: Frames) -> npt.NDArray[np.float64]:
+    """How many calls each operation would have taken, had none been refused and none failed. Use with
+    ``frames.once``."""
+    operations, calls = frames.operations, frames.api_calls
+    admitted = calls[calls["limit"].isna() & ~_failed(calls)]
     done = operations[operations["outcome"] == "done"]
     made = admitted["operation"].value_counts()
     if not made.sum():
         return np.full(len(operations), len(admitted) / len(done) if len(done) else 1.0)
-    calls = made.reindex(done["operation"].astype(object), fill_value=0).to_numpy()
-    fallback = float(calls.mean()) if len(done) else 1.0
+    made.index = made.index.astype("str")  # looked up as texts: two sets of a million categories are slow
+    each = made.reindex(done["operation"].astype("str"), fill_value=0).to_numpy()
+    fallback = float(each.mean()) if len(done) else 1.0
     codes = operations["name"].cat.codes.to_numpy().astype(np.int64)
     names = len(operations["name"].cat.categories)
     done_codes = done["name"].cat.codes.to_numpy().astype(np.int64)
     known = done_codes >= 0
     number = np.bincount(done_codes[known], minlength=names)
-    total = np.bincount(done_codes[known], weights=calls[known], minlength=names)
+    total = np.bincount(done_codes[known], weights=each[known], minlength=names)
     mean = np.append(np.where(number > 0, total / np.maximum(number, 1), fallback), fallback)
     return mean[codes]
 

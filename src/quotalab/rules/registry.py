@@ -31,6 +31,8 @@ class Rule:
     thresholds: Mapping[str, int | float] = field(default_factory=dict)
     """The keyword arguments that the function takes, with their defaults; names that end in ``_s`` are
     seconds."""
+    unit: str = ""
+    """Of the metric and its threshold: ``s``, ``share`` (1.0 is all), or a noun, as ``early calls``."""
 
     def __call__(self, frames: Frames) -> Judgement:
         """Judge a run, by the thresholds that its settings give."""
@@ -58,8 +60,10 @@ class Rule:
         return self.id[:-2]
 
 
-def rule(id: str, name: str, **thresholds: int | float) -> Callable[[Callable[..., Judgement]], Rule]:
-    """Make a function the rule `id`, called `name` (lower case, with hyphens).
+def rule(
+    id: str, name: str, *, unit: str = "", **thresholds: int | float
+) -> Callable[[Callable[..., Judgement]], Rule]:
+    """Make a function the rule `id`, called `name` (lower case, with hyphens), whose metric is in `unit`.
 
     `thresholds` are the function's keyword arguments, with the defaults that hold where neither the workspace
     nor the profile sets others. A name that ends in ``_s`` is of seconds; a whole number stays one.
@@ -80,7 +84,7 @@ def rule(id: str, name: str, **thresholds: int | float) -> Callable[[Callable[..
                 f"{id} has the thresholds {sorted(thresholds)}, and its function takes {sorted(taken)} "
                 "beside frames"
             )
-        return Rule(id, name, function, thresholds)
+        return Rule(id, name, function, thresholds, unit)
 
     return make
 

@@ -18,6 +18,7 @@ from quotalab.rules.metrics import metrics
 from quotalab.rules.registry import Rule, select
 from quotalab.rules.settings import silence_of, thresholds_of, unknown_ids
 from quotalab.rules.times import count, iso
+from quotalab.rules.witnesses import lacking
 from quotalab.rules.words import allowed
 
 __all__ = ["Fault", "RuleResult", "UnknownRoute", "Verdict", "judge"]
@@ -55,6 +56,11 @@ class RuleResult:
     def verdict(self) -> str:
         """One of `VERDICTS`."""
         return self.judgement.verdict
+
+    @property
+    def unit(self) -> str:
+        """Of the metric: ``s``, ``share``, or a noun."""
+        return self.rule.unit if self.judgement.unit is None else self.judgement.unit
 
     @property
     def remedy(self) -> str:
@@ -145,10 +151,13 @@ def judge(frames: Frames, rules: Sequence[Rule], only: Sequence[str] | None = No
     """
     chosen = select(rules, only)
     thresholds = {one.id: thresholds_of(one, frames) for one in rules}  # all: a misspelt key is never ignored
-    faults = [*_sandbox_faults(frames), *(_fault(one) for one in frames.once(disagreements))]
+    faults = _sandbox_faults(frames)
+    if not frames.is_recorded:  # else nothing of ours decided, and there is nobody to contradict
+        faults += [_fault(one) for one in frames.once(disagreements)]
     results = []
     for one in chosen:
-        judgement = _ask(one, frames)
+        lacks = lacking(one.id, frames)
+        judgement = _ask(one, frames) if lacks is None else Judgement("NA", note=lacks)
         if isinstance(judgement, Fault):
             faults.insert(0, judgement)
             judgement = Judgement("REVIEW", note=judgement.message)
@@ -234,7 +243,7 @@ def _wrong(judgement: Judgement) -> str | None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (is_number and math.isfinite(float(value))):  # type: ignore[arg-type]
             return f"the {name} {value!r}, which must be a finite number of Python's own, or None"
-    for name in ("note", "remedy"):
+    for name in ("note", "remedy", "unit"):
         text: object = getattr(judgement, name)
         if text is not None and not isinstance(text, str):
             return f"the {name} {text!r}, which must be a text or None"
@@ -308,6 +317,7 @@ def _rule(result: RuleResult) -> dict[str, Any]:
         "verdict": judgement.verdict,
         "metric": judgement.metric,
         "threshold": judgement.threshold,
+        "unit": result.unit,
         "findings": [_finding(finding) for finding in judgement.findings[:MOST_FINDINGS]],
         "findings_total": judgement.found,
         "note": judgement.note,

@@ -20,6 +20,15 @@ _REFUSED = {
     "locustfile": "the scenario is the first argument",
     "headless": "a run has no web page; it is always headless",
     "host": "everything goes to the sandbox",
+    "csv_prefix": "the run folder's ledger has every call and operation",
+    "html_file": "the run folder has report.html",
+    "json": "the run folder has verdict.json",
+    "json_file": "the run folder has verdict.json",
+    **dict.fromkeys(
+        ("processes", "master", "worker", "expect_workers"),
+        "each process would have a sandbox and limits of its own",
+    ),
+    **dict.fromkeys(("autostart", "autoquit", "web_host", "web_port"), "a run has no web page"),
 }
 
 
@@ -28,6 +37,7 @@ def environment_for(classes: Sequence[type[Any]], arguments: Sequence[str]) -> A
 
     Raises `InputError` for an option that Locust does not know or that a run cannot keep.
     """
+    import locust
     from locust.argument_parser import get_parser
     from locust.env import Environment
 
@@ -48,7 +58,7 @@ def environment_for(classes: Sequence[type[Any]], arguments: Sequence[str]) -> A
     }
     for name in sorted(changed & flags.keys() - _KEPT):
         flag = flags[name]
-        why = _REFUSED.get(name, "a run cannot keep it yet")
+        why = _REFUSED.get(name, "means nothing in a run")
         raise InputError(f"Locust option {flag}: {why}")
     tags, without = set(options.tags or ()), set(options.exclude_tags or ())
     for kept in classes:
@@ -59,6 +69,7 @@ def environment_for(classes: Sequence[type[Any]], arguments: Sequence[str]) -> A
     logging.getLogger("locust").setLevel(options.loglevel if "loglevel" in changed else logging.CRITICAL)
     environment = Environment(
         user_classes=list(classes),
+        events=locust.events,  # on which a locustfile's own listeners are
         tags=options.tags,
         exclude_tags=options.exclude_tags,
         parsed_options=options,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
+from quotalab.clock.beginning import DEFAULT_START_NS, parse_start_ns
 from quotalab.errors import InputError
 from quotalab.profiles.app import default_scenario
 from quotalab.profiles.reading import parse_duration_ns
@@ -20,8 +20,6 @@ __all__ = [
     "scenario_of",
 ]
 
-DEFAULT_START_NS = 1_767_571_200_000_000_000
-"""Monday 2026-01-05 00:00 UTC."""
 DEFAULT_SCENARIO = "temporary_access"
 _LONGEST_NS = 366 * 86_400 * 10**9
 
@@ -68,18 +66,3 @@ def parse_span_ns(option: str, text: str) -> int:
     if not 0 < span_ns <= _LONGEST_NS:
         raise InputError(f"{option}: must be longer than nothing and at most 366d, not {text!r}")
     return span_ns
-
-
-def parse_start_ns(text: str, option: str = "--start") -> int:
-    """A moment given to an option: ISO 8601, UTC unless it says otherwise. Raises `InputError`."""
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        right = "a date such as 2026-01-05 or 2026-01-05T08:00"
-        raise InputError(f"{option}: {text!r} is not {right}") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    since = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    if not datetime.timedelta(days=365) <= since <= datetime.timedelta(days=365 * 130):
-        raise InputError(f"{option}: must lie between 1971 and 2099, not {text!r}")
-    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000

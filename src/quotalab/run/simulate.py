@@ -305,6 +305,7 @@ def _play(
         if left_ns > 0:
             stage.clock.sleep_ns(left_ns)
         reporter.kill()
+        environment.events.quitting.fire(environment=environment, reverse=True)
         runner.quit()
     except _GivenUp:
         raise given_up[0] from None

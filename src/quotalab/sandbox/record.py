@@ -9,6 +9,7 @@ from typing import Any
 
 from quotalab.clock import Clock, Entropy
 from quotalab.ledger import Call, Event, LedgerWriter, OAuthFacts
+from quotalab.ledger.redaction import LONGEST_TEXT, REDACTED, SHOWN_HEADERS, shown
 from quotalab.quota import Decision
 from quotalab.sandbox.http import Headers, Request, Response
 
@@ -18,34 +19,9 @@ NOT_ASKED = Decision(None, 0, 0, (), (), ())
 """Of a call that no limit was asked about."""
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
-# Headers whose values are written, but for what in them could be a secret. All other values are replaced.
-_SHOWN = frozenset(
-    (
-        *("accept", "accept-encoding", "accept-language", "allow", "cache-control", "connection"),
-        *("content-encoding", "content-length", "content-type", "date", "expect", "host", "if-none-match"),
-        *("pragma", "range", "retry-after", "traceparent", "transfer-encoding", "user-agent", "vary"),
-        *("www-authenticate", "x-request-id"),
-    )
-)
-# Tokens, codes, states, verifiers and passwords are long runs of these, as such or percent-encoded.
-_RUN = re.compile(r"[A-Za-z0-9_~%+=-]{16,}")
 _OBJECT = re.compile(r"[A-Za-z0-9_.-]{1,15}")
-_REDACTED = "[redacted]"
-_LONGEST_TEXT = 512
 _MOST_HEADERS = 100
 _MOST_CACHED = 4096
-
-
-def _shown(text: str) -> str:
-    """A text of the client's, as far as it may be written: every run that could be a secret is replaced."""
-    return _RUN.sub(_word, text[:_LONGEST_TEXT])
-
-
-def _word(run: re.Match[str]) -> str:
-    """The run if it reads like words: letters, few of them capitals. Drawn at random, 20 letters do not."""
-    letters = run[0].replace("-", "").replace("_", "")
-    few_capitals = 4 * sum(map(str.isupper, letters)) <= len(letters)
-    return run[0] if letters.isalpha() and few_capitals else _REDACTED
 
 
 class Recorder:
@@ -85,22 +61,21 @@ class Recorder:
             if part is None:
                 name, value = pair
                 name = name.lower()
-                part = (
-                    f"{json.dumps(_shown(name))}:{json.dumps(_shown(value) if name in _SHOWN else _REDACTED)}"
-                )
-                if len(name) + len(value) <= _LONGEST_TEXT:
+                told = shown(value) if name in SHOWN_HEADERS else REDACTED
+                part = f"{json.dumps(shown(name))}:{json.dumps(told)}"
+                if len(name) + len(value) <= LONGEST_TEXT:
                     _remember(known, pair, part)
             parts.append(part)
         return "{" + ",".join(parts) + "}"
 
     def path(self, path: str) -> str:
         """A path as far as it may be written."""
-        shown = self._paths.get(path)
-        if shown is None:
-            shown = _shown(path)
-            if len(path) <= _LONGEST_TEXT:
-                _remember(self._paths, path, shown)
-        return shown
+        known = self._paths.get(path)
+        if known is None:
+            known = shown(path)
+            if len(path) <= LONGEST_TEXT:
+                _remember(self._paths, path, known)
+        return known
 
     def call(
         self,

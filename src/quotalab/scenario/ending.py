@@ -36,7 +36,7 @@ class Ending:
 
     def look(self) -> pa.Table | None:
         """Write events of what was found; returns the entries of the app's log, if it has one."""
-        if self._app.files or self._state is not None or self._log is not None:
+        if self._app.files or self.outputs or self._state is not None or self._log is not None:
             self._search()
         return self._read_log() if self._log is not None else None
 

@@ -100,7 +100,8 @@ class Stage:
         self._carried = CarriedContext()
         self.app: Any = None
         try:
-            self.sandbox, access = self._open(provider.for_people(users), start_ns)
+            self.provider = provider.for_people(users)
+            self.sandbox, access = self._open(self.provider, start_ns)
             self._opened = self.sandbox
             kept = Path(self._state.name) if app.kind == "reference" else None
             self._ending = Ending(app, root, self.sandbox, kept)
@@ -117,6 +118,8 @@ class Stage:
             )
             self._hosted = self._host(app, access, policy, provider.reference, root, base, told)
             self.app = self._hosted.app
+            if self._hosted.output is not None:
+                self._ending.outputs["what the app has printed"] = self._hosted.output
         except BaseException:
             self.close()
             raise

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -469,6 +470,7 @@ def split_request(request: bytes) -> tuple[bytes, bytes]:
     return method, path.partition(b"?")[0]
 
 
+@lru_cache(maxsize=1024)
 def common_time_ns(text: bytes) -> int | None:
     """A time written ``10/Oct/2000:13:55:36 -0700``; None where it is none."""
     try:

@@ -30,7 +30,7 @@ from quotalab.traces.parsed import NO_BYTES, Parsed
 from quotalab.traces.records import ColumnMap, CsvReader, JsonReader, har_records
 from quotalab.traces.trace import KINDS, META, SCHEMA
 
-__all__ = ["FORMATS", "ImportReport", "import_trace"]
+__all__ = ["FORMATS", "ImportReport", "format_of", "import_trace"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -115,7 +115,11 @@ def import_trace(
     _spare(out)
     stream = iter(blocks)
     first = next(stream, b"")
-    format = "custom log" if log_format else format or _format_of(first, columns)
+    format = (
+        "custom log"
+        if log_format
+        else format or format_of(first, columns is not None and bool(columns.names))
+    )
     report = ImportReport(path.name, format, out, pseudonymous=key is not None)
     part = out.with_name(out.name + ".part")
     suspicion = Suspicion()
@@ -162,8 +166,8 @@ def _spare(out: Path) -> None:
         raise InputError(f"{out}: is there already and is no trace; name another file with --out")
 
 
-def _format_of(first: bytes, columns: ColumnMap | None) -> str:
-    """The format of a file by its first lines. Raises `InputError` where they are of none."""
+def format_of(first: bytes, mapped: bool) -> str:
+    """The format of a file by its first lines; `mapped`: it has columns, by what the caller says."""
     lines = [line.rstrip(b"\r") for line in first[: 1 << 20].split(b"\n") if line.strip()][:100]
     if not lines:
         return "common"  # nothing to tell from, and nothing that will be kept
@@ -172,7 +176,7 @@ def _format_of(first: bytes, columns: ColumnMap | None) -> str:
         start = first[:4096]
         if b'"log"' in start and (b'"entries"' in first[: 1 << 20] or b'"creator"' in start):
             return "har"
-    if columns is not None and columns.names:
+    if mapped:
         return "jsonl" if objects[0] else "csv"
     common = sum(map(looks_like_common, lines))
     alb = sum(map(looks_like_alb, lines))

@@ -18,6 +18,8 @@ _READ = 1 << 18
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 PARQUET = b"PAR1"
 """With which a trace begins."""
+_MOST_UNPACKED, _MOST_RATIO = 1 << 26, 400
+"""Bytes; a compressed file that unpacks to more, and to so many times its size, is read no further."""
 
 
 class Blocks:
@@ -47,8 +49,12 @@ class Blocks:
         pending: list[bytes] = []
         size = 0
         skipping = False
+        packed = self.path.stat().st_size if self._magic.startswith((_GZIP, _ZSTD)) else None
         for chunk in self._chunks():
             self.bytes_read += len(chunk)
+            if packed is not None and self.bytes_read > max(_MOST_UNPACKED, _MOST_RATIO * packed):
+                self.tear = f"unpacks to more than {_MOST_RATIO} times its size, as a ZIP bomb does"
+                break
             begin = 0
             if skipping:
                 begin = chunk.find(b"\n") + 1

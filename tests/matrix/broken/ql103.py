@@ -8,8 +8,7 @@ from quotalab.reference import Declined
 
 RULE = "QL103"
 FOLLOWS = {
-    "QL102",  # a whole window is used
-    "QL501",  # and what comes later is declined
+    "QL501",  # what comes later in the hour is declined
 }
 RUN = {"users": 150, "for": "3h", "settings": ("limits.hourly.limit=20", "limits.hourly.kind=fixed_window")}
 _HOUR_NS = 3600 * 10**9

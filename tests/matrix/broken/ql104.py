@@ -3,8 +3,7 @@
 RULE = "QL104"
 FOLLOWS = {
     "QL101",  # a refused call is an overrun
-    "QL108",  # calls under way overshoot by nature
-    "QL102",
+    "QL102",  # and leaves no headroom
 }
 RUN = {
     "users": 60,

@@ -3,7 +3,7 @@
 RULE = "QL108"
 FOLLOWS = {
     "QL101",  # it has no budget
-    "QL102",
+    "QL102",  # what is overrun has no headroom
     "QL106",  # whoever came first is served from what the app has since
     "QL201",  # and it goes on when it has been told
     "QL501",  # and one attempt

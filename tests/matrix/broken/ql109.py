@@ -2,9 +2,7 @@
 
 RULE = "QL109"
 FOLLOWS = {
-    "QL101",  # what it was told is refused
-    "QL102",
-    "QL108",
+    "QL102",  # what is overrun has no headroom
     "QL201",  # a refusal is not read either
     "QL501",  # it does not ask again
     "QL504",  # what was refused is not asked for again

@@ -9,13 +9,18 @@ from reference_variants import Calendar, reference
 
 from quotalab.reference.errors import ProviderError
 
-# Whoever runs into a limit asks for more than there is, and people go without.
-# A provider that is down fails people, too.
 CASES = [
     {
         "RULE": "QL201",
         "TOLD": "It has no budget, and its own backoff in place of Retry-After.",
-        "FOLLOWS": {"QL101", "QL102", "QL501", "QL502", "QL105", "QL106", "QL207", "QL210"},
+        "FOLLOWS": {
+            "QL101",  # what is asked again early is refused again
+            "QL102",  # what is overrun has no headroom
+            "QL210",  # and each of these waits is too short
+            "QL501",  # people whose calls fail get nothing
+            "QL503",  # after the last attempt they see the error
+            "QL504",  # and nobody takes it up again
+        },
         "RUN": {"users": 60, "for": "2h", "settings": ("limits.hourly.limit=20",)},
         "POLICY": {"budget": {"enabled": False}, "retry": {"obey_retry_after": False}},
         "build": None,
@@ -23,7 +28,10 @@ CASES = [
     {
         "RULE": "QL202",
         "TOLD": "It retries failures at once.",
-        "FOLLOWS": {"QL501", "QL101", "QL102"},
+        "FOLLOWS": {
+            "QL503",  # after the last attempt they see the error
+            "QL504",  # and nobody takes it up again
+        },
         "RUN": {"users": 60, "for": "2h", "settings": ('faults=[{kind="error", share=0.3}]',)},
         "POLICY": {"retry": {"base": "0s", "cap": "0s", "jitter": "none"}},
         "build": None,
@@ -31,7 +39,12 @@ CASES = [
     {
         "RULE": "QL203",
         "TOLD": "Its waits have no jitter.",
-        "FOLLOWS": {"QL501"},
+        "FOLLOWS": {
+            "QL501",  # people whose calls fail get nothing
+            "QL503",  # after the last attempt they see the error
+            "QL504",  # and nobody takes it up again
+            "QL604",  # each attempt is a call
+        },
         "RUN": {"users": 100, "for": "3h", "settings": ('faults=[{kind="error", share=0.4}]',)},
         "POLICY": {"retry": {"jitter": "none"}},
         "build": None,
@@ -39,7 +52,14 @@ CASES = [
     {
         "RULE": "QL204",
         "TOLD": "It asks again until the deadline, however often that is.",
-        "FOLLOWS": {"QL501", "QL502", "QL207", "QL102", "QL101"},
+        "FOLLOWS": {
+            "QL207",  # while it lasts, most calls are retries
+            "QL501",  # people whose calls fail get nothing
+            "QL502",  # an answer that comes after so many attempts comes late
+            "QL503",  # after the last attempt they see the error
+            "QL504",  # and nobody takes it up again
+            "QL604",  # each attempt is a call
+        },
         "RUN": {
             "users": 60,
             "for": "2h",
@@ -51,7 +71,10 @@ CASES = [
     {
         "RULE": "QL205",
         "TOLD": "It takes a 403 for something that passes.",
-        "FOLLOWS": {"QL501"},
+        "FOLLOWS": {
+            "QL501",  # people whose calls fail get nothing
+            "QL604",  # each attempt is a call
+        },
         "RUN": {"users": 60, "for": "2h", "settings": ('faults=[{kind="error", status=403, share=0.4}]',)},
         "POLICY": {"retry": {"statuses": [403, 429, 500, 502, 503, 504]}},
         "build": None,
@@ -59,14 +82,17 @@ CASES = [
     {
         "RULE": "QL206",
         "TOLD": "It repeats a POST of which it does not know whether it was carried out.",
-        "FOLLOWS": {"QL501"},
         "RUN": {"users": 60, "for": "3h", "settings": ('faults=[{kind="drop", when="after", share=0.3}]',)},
         "build": "repeats_posts",
     },
     {
         "RULE": "QL207",
         "TOLD": "It makes seven calls of each one while the provider is down.",
-        "FOLLOWS": {"QL501", "QL101", "QL102"},
+        "FOLLOWS": {
+            "QL501",  # people whose calls fail get nothing
+            "QL503",  # after the last attempt they see the error
+            "QL504",  # and nobody takes it up again
+        },
         "RUN": {
             "users": 60,
             "for": "2h",
@@ -79,7 +105,12 @@ CASES = [
     {
         "RULE": "QL208",
         "TOLD": "It gives up at the first failure.",
-        "FOLLOWS": {"QL501"},
+        "FOLLOWS": {
+            "QL501",  # people whose calls fail get nothing
+            "QL503",  # after the last attempt they see the error
+            "QL504",  # and nobody takes it up again
+            "QL506",  # exports fail as well
+        },
         "RUN": {"users": 60, "for": "2h", "settings": ('faults=[{kind="error", share=0.2}]',)},
         "POLICY": {"retry": {"attempts": 1}},
         "build": None,
@@ -87,7 +118,11 @@ CASES = [
     {
         "RULE": "QL209",
         "TOLD": "After an outage it never finds out that the provider is back.",
-        "FOLLOWS": {"QL501"},
+        "FOLLOWS": {
+            "QL501",  # people whose calls fail get nothing
+            "QL503",  # after the last attempt they see the error
+            "QL504",  # and nobody takes it up again
+        },
         "RUN": {
             "users": 100,
             "for": "4h",
@@ -98,7 +133,15 @@ CASES = [
     {
         "RULE": "QL210",
         "TOLD": "It waits for six tenths of what Retry-After says.",
-        "FOLLOWS": {"QL201", "QL101", "QL102", "QL501", "QL502", "QL105", "QL106", "QL203"},
+        "FOLLOWS": {
+            "QL101",  # what is asked again early is refused again
+            "QL102",  # what is overrun has no headroom
+            "QL201",  # a wait cut short ends before the promise
+            "QL501",  # people whose calls fail get nothing
+            "QL503",  # after the last attempt they see the error
+            "QL504",  # and nobody takes it up again
+            "QL506",  # exports fail as well
+        },
         "RUN": {"users": 60, "for": "3h", "settings": ("limits.hourly.limit=20",)},
         "POLICY": {"budget": {"enabled": False}},
         "build": "cuts_waits_short",
@@ -107,17 +150,12 @@ CASES = [
         "RULE": "QL211",
         "TOLD": "It reads Retry-After in seconds, and not as a date.",
         "FOLLOWS": {
-            "QL201",
-            "QL101",
-            "QL102",
-            "QL501",
-            "QL502",
-            "QL105",
-            "QL106",
-            "QL203",
-            "QL204",
-            "QL207",
-            "QL210",
+            "QL101",  # what is asked again early is refused again
+            "QL102",  # what is overrun has no headroom
+            "QL201",  # a wait cut short ends before the promise
+            "QL207",  # while it lasts, most calls are retries
+            "QL210",  # and each of these waits is too short
+            "QL503",  # after the last attempt they see the error
         },
         "RUN": {
             "users": 60,
@@ -134,7 +172,12 @@ CASES = [
     {
         "RULE": "QL212",
         "TOLD": "It waits as long before the third retry as before the first.",
-        "FOLLOWS": {"QL501"},
+        "FOLLOWS": {
+            "QL501",  # people whose calls fail get nothing
+            "QL503",  # after the last attempt they see the error
+            "QL504",  # and nobody takes it up again
+            "QL604",  # each attempt is a call
+        },
         "RUN": {
             "users": 100,
             "for": "3h",

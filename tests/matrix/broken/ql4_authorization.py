@@ -41,7 +41,7 @@ CASES = [
     {
         "RULE": "QL406",
         "TOLD": "It asks for a scope of which it makes no use.",
-        "RUN": {"provider": "strava", "users": 40, "for": "3h"},
+        "RUN": {"provider": "strava", "users": 60, "for": "5h"},
         "build": "over_scoped",
     },
     {

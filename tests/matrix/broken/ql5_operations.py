@@ -20,7 +20,7 @@ CASES = [
     },
     {
         "RULE": "QL503",
-        "TOLD": "It shows people the provider's error, though a second's wait would have helped.",
+        "TOLD": "It takes a good answer for a bad one, and shows people an error.",
         "build": "showing_errors",
         "RUN": {
             "users": 60,
@@ -40,8 +40,18 @@ CASES = [
             "QL101",  # without a budget the limit is overrun
             "QL102",
             "QL201",  # others call before the promised end: nothing was shared
+            "QL208",  # a wait of seconds is not waited for either
             "QL501",  # what is lost is not done
             "QL503",  # and the error is shown
+        },
+    },
+    {
+        "RULE": "QL505",
+        "TOLD": "It keeps all it has for exports, and lets whoever waits wait in vain.",
+        "build": "background_first",
+        "RUN": {"users": 60, "for": "3h"},
+        "FOLLOWS": {
+            "QL501",  # whoever waits is declined
         },
     },
     {
@@ -85,6 +95,16 @@ class ShowingErrors(Calendar):
         return Fetched(super().event(person, event, patience).data["no such field"])
 
 
+class BackgroundFirst(Calendar):
+    """A page is shown when there is nothing left to export: never."""
+
+    def _send(self, person, request, *, interactive, deadline_ns):
+        if interactive:
+            self._clock.sleep_ns(max(deadline_ns - self._clock.now_ns() - 10**9, 0))
+            raise Declined("the exports come first")
+        return super()._send(person, request, interactive=interactive, deadline_ns=deadline_ns)
+
+
 class BackgroundNever(Calendar):
     """An export is put off for ever."""
 
@@ -107,6 +127,10 @@ def queueing(access):
 
 def showing_errors(access):
     return reference(access, ShowingErrors)
+
+
+def background_first(access):
+    return reference(access, BackgroundFirst)
 
 
 def background_never(access):

@@ -1,5 +1,6 @@
 """Integrations that ask for more than they need."""
 
+from contextvars import Context
 from dataclasses import replace
 
 import gevent
@@ -14,6 +15,15 @@ CASES = [
         "build": "polling",
         "RUN": {"users": 20, "for": "3h", "settings": ("limits.hourly.limit=1000",)},
         "POLICY": {"budget": {"calls": 1000}},
+    },
+    {
+        "RULE": "QL602",
+        "TOLD": "It keeps no ETag, at a provider that sends one.",
+        "RUN": {
+            "users": 60,
+            "for": "3h",
+            "settings": ("dialect.headers=[{name='ETag', value='\"a1\"'}]",),
+        },
     },
     {
         "RULE": "QL603",
@@ -41,10 +51,8 @@ CASES = [
             "settings": ("limits.hourly.limit=100",),
         },
         "FOLLOWS": {
-            "QL501",  # with a budget that one person fills, that person is declined
             "QL601",  # overload is somebody who asks all the time, as a timer would
-            "QL603",
-            "QL507",
+            "QL603",  # and for the same thing
         },
     },
     {
@@ -71,7 +79,8 @@ _MINUTE_NS = 60 * 10**9
 class Polling(Calendar):
     def connected(self, callback):
         person = super().connected(callback)
-        gevent.spawn(self._poll, person)
+        # In no context of an operation: it is a timer's work, and nobody's.
+        gevent.spawn(Context().run, self._poll, person)
         return person
 
     def _poll(self, person):

@@ -10,7 +10,7 @@ from quotalab.reference.call_log import CallLog
 CASES = [
     {
         "RULE": "QL701",
-        "TOLD": "It logs an operation's last call only.",
+        "TOLD": "It logs no call that asks for a further page.",
         "build": "logging_half",
         "RUN": {"users": 20, "for": "3h", "app": {"log": {"file": "logs/calls.jsonl"}}},
     },
@@ -30,7 +30,7 @@ CASES = [
 
 
 class LoggingHalf(Calendar):
-    """Pages before the last one are made by a library that logs nothing."""
+    """Further pages are fetched by a library that logs nothing."""
 
     def _note(self, person, request, answer, wait_ns):
         if "page=" not in request.url:
