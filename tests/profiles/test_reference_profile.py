@@ -27,6 +27,7 @@ def test_the_least_table_means_what_most_providers_do() -> None:
     """Refused by 429, expired by 401, Retry-After in seconds, no pages, the policy's budget."""
     api = parsed()
     assert (api.refused, api.expired, api.failed) == (Signs((429,)), Signs((401,)), Signs())
+    assert api.forbidden == Signs((403,))
     assert api.waits == (WaitHeader("Retry-After", "seconds"),)
     assert (api.scope, api.tenant, api.next, api.budget) == ("", None, "", ())
     assert (api.list.method, api.create.method) == ("GET", "POST")

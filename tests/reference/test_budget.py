@@ -371,7 +371,10 @@ def test_nobody_is_overtaken(
     seed: int,
     burst: int,
 ) -> None:
-    """Who asked first goes first, and what a person waits for goes before what nobody waits for."""
+    """Who asked first goes first, and what a person waits for goes before what nobody waits for.
+
+    Who asks at the very instant at which another goes was not before it.
+    """
     cast = Cast(seed)
     budget = Budget(allowances, settings(reserve=0.3, burst=burst), cast)
     log: list[tuple[str, int, int]] = []  # what, which call, when
@@ -389,13 +392,133 @@ def test_nobody_is_overtaken(
     for i, (interactive, at_s, there_s, back_s, _) in enumerate(calls):
         cast.at(at_s * S, caller(i, interactive, there_s + back_s))
     cast.play()
-    asked = {i: place for place, (what, i, _) in enumerate(log) if what == "asks"}
-    went = {i: (place, at) for place, (what, i, at) in enumerate(log) if what == "goes"}
+    asked = {i: (place, at) for place, (what, i, at) in enumerate(log) if what == "asks"}
+    went = {i: at for what, i, at in log if what == "goes"}
     for first in asked:
         for second in asked:
             rank = (not calls[first][0], asked[first])
-            if rank < (not calls[second][0], asked[second]) and asked[first] < went[second][0]:
-                assert went[first][1] <= went[second][1]
+            if rank < (not calls[second][0], asked[second]) and asked[first][1] < went[second]:
+                assert went[first] <= went[second]
+
+
+def test_whose_turn_it_is_in_one_allowance_is_not_overtaken_in_another() -> None:
+    """Three wait for the shorter of two allowances; the longer has one place then, and it is the first's."""
+    for seed in range(8):
+        cast = Cast(seed)
+        budget = budget_of(cast, Allowance(2, 1 * S), Allowance(3, 2 * S))
+        asked: list[int] = []
+        went: list[tuple[int, int]] = []
+
+        def ask(*, cast: Cast = cast, budget: Budget = budget, asked=asked, went=went) -> None:
+            number = len(asked)
+            asked.append(number)
+            spend(budget)
+            went.append((number, cast.now_ns() // S))
+
+        for _ in range(5):
+            cast.at(0, ask)
+        cast.play()
+        assert sorted(went) == [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2)]
+
+
+def test_whose_turn_is_late_goes_before_whose_turn_comes_then() -> None:
+    """At 5 s both have room; the pace, which begins anew with who goes first, has a turn for the first only."""
+    for seed in range(8):
+        cast = Cast(seed)
+        budget = budget_of(cast, Allowance(3, 3 * S), reserve=0.3)
+        asked: list[int] = []
+        went: list[tuple[int, float]] = []
+
+        def ask(*, cast: Cast = cast, budget: Budget = budget, asked=asked, went=went) -> None:
+            number = len(asked)
+            asked.append(number)
+            spend(budget, interactive=False)
+            went.append((number, cast.now_ns() / S))
+
+        cast.at(1 * S, ask)
+        for _ in range(2):
+            cast.at(2 * S - 1, lambda budget=budget: spend(budget))
+        for _ in range(2):
+            cast.at(2 * S, ask)
+        cast.play()
+        assert sorted(went)[1][1] < sorted(went)[2][1]
+
+
+def test_of_those_who_wake_up_at_one_instant_the_first_goes_first() -> None:
+    """Whichever is woken first, and whoever a person waits for that asks at that instant besides."""
+    for seed in range(16):
+        cast = Cast(seed)
+        budget = budget_of(cast, Allowance(4, 2 * S), reserve=0.3, burst=3)
+        went: dict[str, float] = {}
+
+        def ask(name: str, *, interactive: bool, budget=budget, cast=cast, went=went) -> Callable[[], None]:
+            def act() -> None:
+                spend(budget, interactive=interactive)
+                went[name] = cast.now_ns() / S
+
+            return act
+
+        for _ in range(2):
+            cast.at(0, lambda budget=budget: spend(budget))
+        cast.at(1, ask("first", interactive=False))
+        cast.at(1 * S, ask("second", interactive=False))
+        for _ in range(2):
+            cast.at(2 * S, ask("person", interactive=True))
+        cast.play()
+        assert went["first"] <= went["second"]
+
+
+class Killing(Cast):
+    """Ends one of those who sleep, when it wakes up."""
+
+    victim: greenlet | None = None
+
+    def sleep_ns(self, duration_ns: int) -> None:
+        super().sleep_ns(duration_ns)
+        if getcurrent() is self.victim:
+            raise KeyboardInterrupt
+
+
+def test_whose_turn_it_was_and_who_ended_first_counts_once() -> None:
+    """Both wait until 10 s, one is killed then: whether it had been let go or not, both places are free at 20 s."""
+    for seed in range(8):
+        cast = Killing(seed)
+        budget = budget_of(cast, Allowance(2, 10 * S))
+        went: list[int] = []
+
+        def ask(*, budget=budget, cast=cast, went=went) -> None:
+            spend(budget)
+            went.append(cast.now_ns() // S)
+
+        def die(*, budget=budget, cast=cast) -> None:
+            cast.victim = getcurrent()
+            with pytest.raises(KeyboardInterrupt):
+                spend(budget)
+
+        for at_s, act in ((0, ask), (0, ask), (1, die), (2, ask), (20, ask), (20, ask)):
+            cast.at(at_s * S, act)
+        cast.play()
+        assert went == [0, 0, 10, 20, 20]
+        assert not budget._waiting
+
+
+def test_who_waits_longest_for_an_account_of_their_own_keeps_no_room_of_the_apps() -> None:
+    """The app's minute and a person's hour are spent; when the minute is over, the room is another's."""
+    cast = Cast(1)
+    budget = budget_of(cast, Allowance(1, 3600 * S, "person"), Allowance(1, 60 * S))
+    went: list[tuple[str, int]] = []
+
+    def caller(person: str) -> Callable[[], None]:
+        def act() -> None:
+            spend(budget, {"person": person})
+            went.append((person, cast.now_ns() // S))
+
+        return act
+
+    for i, person in enumerate(["p1", "p1", "p2"]):
+        cast.at(i * S, caller(person))
+    cast.play()
+    assert went == [("p1", 0), ("p2", 60), ("p1", 3600)]
 
 
 def test_who_waits_for_an_account_of_their_own_keeps_no_room_from_others() -> None:

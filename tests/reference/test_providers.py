@@ -166,6 +166,25 @@ def test_an_expired_token_is_known_by_what_the_body_says(world) -> None:
     assert [status for _, status in calls(w)] == [400, 200]
 
 
+@pytest.mark.parametrize("bundled", ["strava", "jira", "xero"])
+def test_a_missing_scope_is_no_expired_token(world, bundled: str) -> None:
+    """The provider answers 401 to both: what the person has not allowed is asked for once, with no renewal."""
+    w = world(bundled=bundled, **NO_BUDGET)
+    w.connect()
+    withhold_scopes(w)
+    with pytest.raises(ProviderError, match="401"):
+        w.app.event("p00001", "1", FOREVER)
+    rows = w.tables().calls.select(["kind", "error"]).to_pylist()
+    assert [row["error"] for row in rows].count("insufficient_scope") == 1
+    assert [row["kind"] for row in rows].count("token") == 1
+
+
+def withhold_scopes(w) -> None:
+    """Let the person have allowed nothing that the API asks for."""
+    for token in w.sandbox._store.access.values():
+        token.scopes = frozenset()
+
+
 def test_a_token_that_never_expires_is_not_renewed(world) -> None:
     """No `expires_in` (RFC 6749, 5.1) means good until the provider says otherwise."""
     w = world(provider={"oauth": {"access_token_lifetime": "never"}}, **NO_BUDGET)

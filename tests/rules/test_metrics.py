@@ -86,6 +86,20 @@ def test_demand_is_planned_operations_times_the_mean_calls_of_done_ones_of_the_n
     assert table["refused"].tolist() == [0, 1, 0]
 
 
+def test_what_the_provider_failed_to_answer_is_neither_demand_nor_admitted(tmp_path):
+    """Two errors and a lost answer before the one that was good: a look takes the two that were answered."""
+    ledger = LedgerBuilder(span_ns=2 * HOUR)
+    ledger.operation(10, name="look", operation="one")
+    ledger.operation(3700, name="look", outcome="failed", operation="two")
+    for at, status in ((10, 503), (11, 500), (12, 0), (13, 200), (14, 499), (3700, 503)):
+        ledger.call(at, operation="one" if at < 3600 else "two", status=status)
+    table = demand(load(ledger.write(tmp_path / "run")))
+    assert table["demand"].tolist() == [2, 2]
+    assert table["admitted"].tolist() == [2, 0]
+    assert table["failed"].tolist() == [3, 1]
+    assert table["refused"].tolist() == [0, 0]
+
+
 def test_demand_where_nothing_was_done_is_a_call_each(tmp_path):
     """With no done operation to learn from, an operation is taken to want one call."""
     ledger = LedgerBuilder(span_ns=HOUR)

@@ -398,6 +398,7 @@ def test_a_full_disk_ends_it_with_one_clear_line(tmp_path: Path) -> None:
         (["--provider", "github", "--redirect-uri", "/callback"], "--redirect-uri: must be an absolute URI"),
         (["--provider", "github", "--redirect-uri", "http://a.test/#b"], "--redirect-uri: must be an absolute URI"),
         (["--provider", "github", "--redirect-uri", "http://[a.test/"], "--redirect-uri: must be an absolute URI"),
+        (["--provider", "github", "--redirect-uri", "javascript:alert(1)"], "--redirect-uri: must be an absolute"),
         (["--provider", "github", "--redis", "http://127.0.0.1"], "--redis: must be an address such as redis://"),
         (["--provider", "github", "--redis", "redis://127.0.0.1:1/0"], "127.0.0.1:1 can't be asked"),
         ([], "the following arguments are required: --provider"),

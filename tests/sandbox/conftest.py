@@ -200,6 +200,7 @@ def open_world(tmp_path):
         variant: str | None = None,
         issuer: str = "https://provider.test",
         users: int = 1,
+        consents: bool = False,
         **laid: Any,
     ) -> World:
         clock = ManualClock(START_NS)
@@ -218,6 +219,7 @@ def open_world(tmp_path):
             ledger=ledger,
             people=PEOPLE,
             issuer=issuer,
+            consents=consents,
         )
         transport = MemoryTransport(sandbox, clock) if face == "memory" else WsgiTransport(sandbox)
         http = httpx.Client(transport=transport, base_url=issuer, timeout=None)

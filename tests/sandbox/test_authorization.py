@@ -327,12 +327,12 @@ def test_other_cookies_of_the_same_host_do_not_sign_anybody_out(faced, other):
 @pytest.mark.parametrize(
     ("path", "method", "allow"),
     [
-        ("/oauth/authorize", "DELETE", "GET, POST"),
+        ("/oauth/authorize", "DELETE", "GET, HEAD, POST"),
         ("/oauth/login", "GET", "POST"),
         ("/oauth/token", "GET", "POST"),
         ("/oauth/revoke", "GET", "POST"),
         ("/oauth/introspect", "PUT", "POST"),
-        ("/oauth/connections", "DELETE", "GET, POST"),
+        ("/oauth/connections", "DELETE", "GET, HEAD, POST"),
         ("/.well-known/oauth-authorization-server", "POST", "GET, HEAD"),
     ],
 )
@@ -403,3 +403,25 @@ def test_two_people_in_two_browsers_do_not_meet(world):
     assert "Signed in as p00002" in second.text
     assert csrf_of(first) != csrf_of(second)
     assert parse_qs(urlsplit(str(first.url)).query)["state"] == [world.state]
+
+
+def test_who_only_looks_at_a_link_decides_nothing(faced):
+    """RFC 9110, 9.2.1 and 9.3.2: HEAD gives the heads of GET's page; no code, no sign-in, no charge."""
+    address = f"/oauth/authorize?{faced.query()}"
+    for headers in ({}, faced.signed_in()):
+        told, page = faced.http.head(address, headers=headers), faced.http.get(address, headers=headers)
+        assert told.status_code == page.status_code == 200
+        assert told.headers["content-type"] == page.headers["content-type"]
+        assert told.headers["cache-control"] == "no-store"
+    assert faced.http.head("/oauth/authorize?client_id=nobody").status_code == 400
+    assert not faced.rows("events")
+
+
+def test_not_even_where_consent_is_given_at_once(open_world):
+    """With `consents` a GET brings a code; HEAD, by which links are looked at, brings none."""
+    world = open_world(consents=True)
+    address = f"/oauth/authorize?{world.query()}"
+    looked = world.http.head(address)
+    assert (looked.status_code, "location" in looked.headers) == (200, False)
+    assert "code=" in world.http.get(address).headers["location"]
+    assert [row["what"] for row in world.rows("events")] == ["consent-given"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import random
 
 import pytest
+
+from .conftest import PEOPLE
 
 SECOND_NS = 10**9
 CALLBACK = "https://app.test/oauth/callback"
@@ -139,6 +142,34 @@ def test_within_its_grace_a_rotated_refresh_token_still_works(open_world, rotati
         assert (world.call(second["access_token"]).status_code == 200) is family_lives
         if status == 200:
             assert world.refresh(again.json()["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("rotation", ["rotate", "single_use"])
+def test_workers_that_race_for_one_refresh_token_get_what_a_plain_account_says(open_world, rotation):
+    """Twelve people's workers renew with any token they ever had, at once, late, at the end of the grace."""
+    world = open_world(
+        f"oauth.refresh_rotation={rotation}", "oauth.refresh_grace=30s", "limits.hourly.limit=10000"
+    )
+    lot = random.Random(rotation)
+    for person in PEOPLE:
+        first = world.connect(person)
+        rotated: dict[str, int | None] = {first["refresh_token"]: None}
+        access, lives = [first["access_token"]], True
+        for _ in range(10):
+            world.clock.jump(lot.choice([0, 0, 10 * SECOND_NS, 20 * SECOND_NS - 1, 1]))
+            token, now_ns = lot.choice(list(rotated)), world.clock.now_ns()
+            first_ns = rotated[token]
+            in_time = first_ns is None or now_ns - first_ns < 30 * SECOND_NS
+            right = lives and in_time
+            lives = lives and (in_time or rotation == "rotate")
+            answer = world.refresh(token)
+            assert answer.status_code == (200 if right else 400)
+            if right:
+                rotated[token] = now_ns if first_ns is None else first_ns
+                assert answer.json()["refresh_token"] not in rotated
+                rotated[answer.json()["refresh_token"]] = None
+                access.append(answer.json()["access_token"])
+        assert {world.call(one).status_code for one in access} == ({200} if lives else {401})
 
 
 def test_with_a_grace_without_end_old_refresh_tokens_stay_good(open_world):

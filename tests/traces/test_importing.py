@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import re
 import resource
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from hypothesis import strategies as st
 
 from quotalab.errors import InputError
 from quotalab.traces import ColumnMap, ImportReport, Naming, import_trace, read_trace
+from quotalab.traces.doubts import Suspicion
 from quotalab.traces.naming import kind_of, parse_naming
 from quotalab.traces.opening import BLOCK
 from quotalab.traces.parsed import civil_ns
@@ -312,6 +315,21 @@ def test_a_burst_of_a_source_is_one_operation(tmp_path: Path) -> None:
     assert ((operations.at_ns - operations.at_ns[0]) // 10**9).tolist() == [0, 10]
 
 
+@pytest.mark.parametrize("name", ["recorded.log", "notes.txt", "linked.parquet"])
+def test_no_file_is_lost_to_a_trace(tmp_path: Path, name: str) -> None:
+    """The log itself, by whatever name, and any file that is no trace stay; a trace is written anew."""
+    log = tmp_path / "recorded.log"
+    log.write_bytes(b"\n".join(COMBINED) + b"\n")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "linked.parquet").symlink_to(log)
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(InputError, match="is there already and is no trace"):
+        import_trace(log, tmp_path / name, key=KEY)
+    assert (tmp_path / name).read_bytes() == before
+    for _ in range(2):
+        assert import_trace(log, tmp_path / "trace.parquet", key=KEY).rows == 3
+
+
 def test_what_is_to_be_ignored_is_left_out(tmp_path: Path) -> None:
     """By path and by kind."""
     naming = parse_naming(
@@ -480,7 +498,11 @@ def test_a_broken_gzip_gives_what_came_before(tmp_path: Path) -> None:
     """A damaged stretch ends the file; so does what follows a gzip without being one."""
     whole = bytearray(gzip.compress(b"\n".join([GOOD] * 1000)))
     report = imported(tmp_path, bytes(whole) + b"no gzip at all")
-    assert (report.rows, [doubt.name for doubt in report.doubts]) == (1000, ["torn-file"])
+    told = [doubt.name for doubt in report.doubts]
+    assert (report.rows, told) == (
+        1000,
+        ["torn-file", "clock-stands-still"],
+    )  # all lines are one and the same
     whole[12:20] = b"\xff" * 8
     with pytest.raises(InputError, match="broken gzip"):
         imported(tmp_path, bytes(whole))
@@ -572,6 +594,39 @@ def test_a_clock_that_runs_backwards_is_told(tmp_path: Path) -> None:
     again = np.concatenate([times[times < 40_000], times[times >= 36_400]])
     assert doubts(tmp_path, again)["clock-runs-backwards"] == pytest.approx(3600, abs=100)
     assert doubts(tmp_path, times - np.arange(len(times)) % 2 * (np.arange(len(times)) % 40 == 1)) == {}
+
+
+def test_a_clock_that_stands_still_is_told(tmp_path: Path) -> None:
+    """A tenth of a day's requests at one instant, in a row; one request less raises no doubt."""
+    times = poisson(24, 1)
+    apart = times[times != 50_000]
+    stuck = -(-len(apart) // 9)
+    assert stuck < 200
+    assert doubts(tmp_path, np.sort(np.append(apart, np.full(stuck, 50_000)))) == {}  # too few to tell
+    times = poisson(24, 3)
+    apart = times[times != 50_000]
+    stuck = -(-len(apart) // 9)
+    still = np.sort(np.append(apart, np.full(stuck, 50_000)))
+    assert doubts(tmp_path, still)["clock-stands-still"] == pytest.approx(stuck / len(still))
+    assert "clock-stands-still" not in doubts(tmp_path, np.delete(still, np.flatnonzero(still == 50_000)[0]))
+    assert doubts(tmp_path, np.full(300, 5))["clock-stands-still"] == 1.0
+
+
+def test_a_standing_clock_is_followed_from_block_to_block() -> None:
+    """Whatever the blocks, the longest run is that of a plain count over the whole file."""
+    lot = random.Random(1)
+    for _ in range(200):
+        times = [at for at in range(lot.randrange(1, 12)) for _ in range(lot.choice([1, 1, 2, 90, 230]))]
+        suspicion, rest = Suspicion(), times
+        while rest:
+            size = lot.choice([1, 2, 50, 300])
+            suspicion.in_file_order(np.array(rest[:size]) * 10**9)
+            rest = rest[size:]
+        runs = [len(list(run)) for _, run in groupby(times)]
+        assert (suspicion._longest_run, suspicion._longest_run_ns) == (
+            max(runs),
+            times[sum(runs[: runs.index(max(runs))])] * 10**9,
+        )
 
 
 def test_a_constant_field_is_told(tmp_path: Path) -> None:

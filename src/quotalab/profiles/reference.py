@@ -111,6 +111,9 @@ class ReferenceApi:
     """By what a refusal by a limit is known."""
     expired: Signs
     """By what it is known that the access token is no longer good."""
+    forbidden: Signs
+    """By what it is known that the person has not allowed this, where it looks like an expired token: another
+    token would not help."""
     failed: Signs
     """By what an error is known whose status tells of none; any status but 2xx is one."""
     waits: tuple[WaitHeader, ...]
@@ -139,6 +142,7 @@ def parse_reference(table: Table) -> ReferenceApi:
         create=_endpoint(table.table("create"), "POST", ("title", *known)),
         refused=_signs(table.table("refused", {}), [429], headers=True),
         expired=_signs(table.table("expired", {}), [401]),
+        forbidden=_signs(table.table("forbidden", {}), [403]),
         failed=_signs(table.table("failed", {}), []),
         waits=tuple(_wait(table, text) for text in table.texts("waits", ("Retry-After: seconds",))),
         budget=tuple(_allowance(one, known) for one in table.array("budget")),

@@ -11,7 +11,8 @@ import re
 import threading
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from quotalab.clock import Clock
 from quotalab.profiles import policy
@@ -26,6 +27,19 @@ _CALLS = re.compile(r"[1-9][0-9]{0,8}")
 
 _Ticket = tuple[bool, int]
 """Interactive first, then first come: (is background, number)."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A call that waits."""
+
+    accounts: Sequence[Account]
+    background: bool
+    wakes_ns: int = 0
+    enlisted: list[Account] = field(default_factory=list)
+    """Where it has a place."""
+    goes: bool = False
+    """It has been let go, and has yet to wake up."""
 
 
 class Account:
@@ -62,7 +76,9 @@ class Account:
         ahead = bisect_left(self._waiting, ticket)
         if background:
             turns = ahead - bisect_left(self._waiting, (True, 0))
-            ready_ns = max(ready_ns, self._spread_ns - self._burst_ns + turns * self._interval_ns)
+            # Who goes late begins the spreading anew, and so will those ahead who are late already.
+            spread_ns = max(self._spread_ns, ready_ns) + turns * self._interval_ns
+            ready_ns = max(ready_ns, spread_ns - self._burst_ns)
         most = self._most_background if background else self._most
         too_many = len(leaves_ns) + self._in_flight + ahead + 1 - most
         if too_many > 0:
@@ -79,6 +95,10 @@ class Account:
     def strike(self, ticket: _Ticket) -> None:
         """The call does not wait for this account any longer."""
         self._waiting.remove(ticket)
+
+    def ahead(self, ticket: _Ticket) -> list[_Ticket]:
+        """Who waits for this account and is to go before."""
+        return self._waiting[: bisect_left(self._waiting, ticket)]
 
     def take(self, now_ns: int, *, background: bool) -> None:
         """A call goes."""
@@ -117,48 +137,93 @@ class Budget:
         self._lock = threading.Lock()
         self._accounts: dict[tuple[int, str], Account] = {}
         self._tickets = 0
+        self._waiting: dict[_Ticket, _Waiting] = {}
 
-    def acquire(self, who: Mapping[str, str], *, interactive: bool, deadline_ns: int) -> list[Account]:
+    def acquire(self, who: Mapping[str, str], *, interactive: bool, deadline_ns: int) -> Sequence[Account]:
         """Wait for room for one call in every allowance, at most until `deadline_ns` (by the clock).
 
         A call is taken from all its accounts or from none. Raises `Declined` at once when there will be no
         room by then.
         """
-        enlisted: list[Account] = []
         with self._lock:
             self._tickets += 1
             ticket = (not interactive, self._tickets)
-            accounts = [account for _, account in self._accounts_of(who)]
+            concerned = self._accounts_of(who)
+            call = _Waiting([account for _, account in concerned], background=not interactive)
+            self._waiting[ticket] = call
         try:
             while True:
                 with self._lock:
+                    if call.goes:
+                        return call.accounts
                     now_ns = self._clock.now_ns()
-                    waits_ns = [account.wait_ns(ticket, now_ns) for account in accounts]
-                    while enlisted:
-                        enlisted.pop().strike(ticket)
+                    waits_ns = self._waits_ns(ticket, call, now_ns)
+                    if not any(waits_ns) and self._let_go_ahead(ticket, call, now_ns):
+                        waits_ns = self._waits_ns(ticket, call, now_ns)
+                    self._strike(ticket, call)
                     wait_ns = max(waits_ns, default=0)
                     if wait_ns == 0:
-                        for account in accounts:
-                            account.take(now_ns, background=not interactive)
-                        return accounts
+                        self._let_go(ticket, call, now_ns)
+                        return call.accounts
                     if now_ns + wait_ns > deadline_ns:
                         raise Declined("the budget has no call left before the deadline")
-                    for account, own_ns in zip(accounts, waits_ns, strict=True):
-                        if own_ns > 0:  # who waits elsewhere keeps no room here from others
+                    # A place is kept in the accounts that are no wider than the one that is waited for
+                    # longest: whoever shares those waits for that one too, behind this call. In a wider one
+                    # who waits for an account of their own keeps no room from others.
+                    widest = min(
+                        _WIDEST_FIRST.index(per)
+                        for (per, _), own_ns in zip(concerned, waits_ns, strict=True)
+                        if own_ns == wait_ns
+                    )
+                    for per, account in concerned:
+                        if _WIDEST_FIRST.index(per) >= widest:
                             account.enlist(ticket)
-                            enlisted.append(account)
+                            call.enlisted.append(account)
+                    call.wakes_ns = now_ns + wait_ns
                 self._clock.sleep_ns(wait_ns)
-        finally:
+        except BaseException:
             with self._lock:
-                for account in enlisted:
-                    account.strike(ticket)
+                self._strike(ticket, call)
+                self._waiting.pop(ticket, None)
+                if call.goes:  # it was let go, and ends before it is made
+                    self._settle(call.accounts)
+            raise
+
+    def _waits_ns(self, ticket: _Ticket, call: _Waiting, now_ns: int) -> list[int]:
+        return [account.wait_ns(ticket, now_ns) for account in call.accounts]
+
+    def _let_go_ahead(self, ticket: _Ticket, call: _Waiting, now_ns: int) -> bool:
+        """Before a call goes, let those go that are ahead of it and wake up at this very instant, in order:
+        which of them is woken first is chance. Returns whether there were any."""
+        ahead = sorted({other for account in call.accounts for other in account.ahead(ticket)})
+        went = False
+        for other in ahead:
+            waiting = self._waiting[other]
+            if waiting.wakes_ns <= now_ns and not any(self._waits_ns(other, waiting, now_ns)):
+                self._strike(other, waiting)
+                self._let_go(other, waiting, now_ns)
+                went = True
+        return went
+
+    def _let_go(self, ticket: _Ticket, call: _Waiting, now_ns: int) -> None:
+        del self._waiting[ticket]
+        call.goes = True
+        for account in call.accounts:
+            account.take(now_ns, background=call.background)
+
+    def _strike(self, ticket: _Ticket, call: _Waiting) -> None:
+        while call.enlisted:
+            call.enlisted.pop().strike(ticket)
 
     def settle(self, accounts: Sequence[Account]) -> None:
         """A call that was let go has been answered, or has failed: it may have been counted all the same."""
         with self._lock:
-            now_ns = self._clock.now_ns()
-            for account in accounts:
-                account.settle(now_ns)
+            self._settle(accounts)
+
+    def _settle(self, accounts: Iterable[Account]) -> None:
+        now_ns = self._clock.now_ns()
+        for account in accounts:
+            account.settle(now_ns)
 
     def close(self, who: Mapping[str, str], duration_ns: int) -> None:
         """The provider refused a call and said to wait: nothing like it goes before that has passed.

@@ -299,7 +299,7 @@ class Calendar:
                 self._wait(wait_ns, patience, 0, type(error).__name__)
                 continue
             refused = answer.told(self._api.refused)
-            if refused is None and refused_token is None and answer.told(self._api.expired) is not None:
+            if refused is None and refused_token is None and self._is_token_refused(answer):
                 # Once with a fresh one; a second such answer in a row stands. While the budget let the call
                 # wait, another token may have come: which one was refused stands in the request.
                 refused_token = bearer_of(answer.response.request)
@@ -313,6 +313,10 @@ class Calendar:
             wait_ns = self._wait_ns(person, request, answer, attempt, refused=refused is not None)
             self._note(person, request, answer, wait_ns)
             self._wait(wait_ns, patience, answer.status, told)
+
+    def _is_token_refused(self, answer: Answer) -> bool:
+        """Whether another token could help. Where a scope is missing, it could not (RFC 6750, 3.1)."""
+        return answer.told(self._api.expired) is not None and answer.told(self._api.forbidden) is None
 
     def _note(self, person: str, request: Request, answer: Answer | None, wait_ns: int | None) -> None:
         """A line in the app's log, where it keeps one."""

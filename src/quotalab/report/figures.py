@@ -109,7 +109,8 @@ def draw_all(frames: Frames) -> list[Drawing]:
     if len(frames.operations):
         caption = (
             f"Demand is what people's operations would have taken: those planned in each {per}, times the "
-            f"mean calls of a done operation of that name. Admitted: the calls to the API that got through."
+            f"mean calls of a done operation of that name. Admitted: the calls to the API that got through; "
+            f"neither those that a limit refused nor those that the provider failed to answer."
         )
         table = demand(frames, width_ns)
         alt = (

@@ -35,7 +35,8 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
     Index: start of the bin, int64 ns. Columns: `planned` (operations planned in the bin), `demand` (calls
     that they would have taken: each the mean admitted calls of the done operations of its name; of all done
     ones where none of its name was, or where it is not known which calls were whose; 1 where none was done at
-    all), `admitted` and `refused` (calls to the API).
+    all), and of the calls to the API `refused` (by a limit), `failed` (no answer, or an error of the
+    provider's: no limit's doing, and no use to anybody) and `admitted` (the rest).
     """
     start_ns, end_ns = frames.span_ns
     start_ns -= start_ns % bin_ns
@@ -47,21 +48,30 @@ def demand(frames: Frames, bin_ns: int = HOUR_NS) -> pd.DataFrame:
         return np.bincount(place, weights=weights, minlength=count).astype(np.float64)
 
     refused = calls["limit"].notna()
+    failed = ~refused & _failed(calls)
+    admitted = ~refused & ~failed
     return pd.DataFrame(
         {
             "planned": binned(operations["planned"]),
             "demand": binned(operations["planned"], frames.once(_calls_wanted)),
-            "admitted": binned(calls["at"][~refused]),
+            "admitted": binned(calls["at"][admitted]),
+            "failed": binned(calls["at"][failed]),
             "refused": binned(calls["at"][refused]),
         },
         index=pd.Index(start_ns + np.arange(count) * bin_ns, name="from_ns"),
     )
 
 
+def _failed(calls: pd.DataFrame) -> pd.Series:
+    """Which calls got no answer, or an error of the provider's."""
+    return (calls["status"] == 0) | (calls["status"] >= 500)
+
+
 def _calls_wanted(frames: Frames) -> npt.NDArray[np.float64]:
-    """How many calls each operation would have taken, had none been refused. Use with ``frames.once``."""
+    """How many calls each operation would have taken, had none been refused and none failed. Use with
+    ``frames.once``."""
     operations, calls = frames.operations, frames.api_calls
-    admitted = calls[calls["limit"].isna()]
+    admitted = calls[calls["limit"].isna() & ~_failed(calls)]
     done = operations[operations["outcome"] == "done"]
     made = admitted["operation"].value_counts()
     if not made.sum():

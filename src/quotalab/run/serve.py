@@ -181,10 +181,11 @@ def _serve(
 
 
 def _check_redirect_uri(uri: str) -> None:
-    """An absolute URI without a fragment (RFC 6749, 3.1.2)."""
+    """An absolute URI without a fragment (RFC 6749, 3.1.2), and none that a browser runs by itself."""
     try:
         parts = urlsplit(uri)
         wrong = not parts.scheme or not (parts.netloc or parts.path) or "#" in uri
+        wrong = wrong or parts.scheme in ("javascript", "data", "vbscript", "blob")
     except ValueError:
         wrong = True
     if wrong or len(uri) > _LONGEST_URI or not uri.isascii() or not uri.isprintable() or " " in uri:

@@ -96,8 +96,8 @@ class ConsentEndpoints:
                 response, "authorize", "browser", client_id, person, error, known, decision, fault=fault
             )
 
-        if request.method not in ("GET", "POST"):
-            return answer(not_allowed("GET, POST"), "method_not_allowed")
+        if request.method not in ("GET", "HEAD", "POST"):
+            return answer(not_allowed("GET, HEAD, POST"), "method_not_allowed")
         try:
             asked = OAuthRequest(request, self._server.issuer, pairs, self._server.delimiter)
             grant = self._server.get_consent_grant(asked, person)
@@ -132,7 +132,8 @@ class ConsentEndpoints:
                 decision = engine.decide(now_ns, selection, parts)
             return turn_away(self._limited(refused_by, person))
 
-        if request.method == "GET" and self._consents_as is None:
+        # HEAD is safe (RFC 9110, 9.2.1): a mail scanner that looks at a link decides nothing.
+        if request.method == "HEAD" or (request.method == "GET" and self._consents_as is None):
             return answer(html(200, self._consent_page(request, asked, person, now_ns)))
 
         form = request.form_pairs()
@@ -245,8 +246,8 @@ class ConsentEndpoints:
         def answer(response: Response, error: str | None = None) -> Answer:
             return Answer(response, "authorize", "browser", removed, person, error, None)
 
-        if request.method not in ("GET", "POST"):
-            return answer(not_allowed("GET, POST"), "method_not_allowed")
+        if request.method not in ("GET", "HEAD", "POST"):
+            return answer(not_allowed("GET, HEAD, POST"), "method_not_allowed")
         if person is None:
             return answer(html(200, sign_in_page(self._provider.title, f"{SIGN_IN}?{_TO_CONNECTIONS}")))
         if request.method == "POST":

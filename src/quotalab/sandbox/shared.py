@@ -88,5 +88,7 @@ def in_redis(url: str, provider: str) -> MakeEngine:
 
 
 def without_password(url: str) -> str:
-    """The address as it may be written down."""
-    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+    """The address as it may be written down: nothing up to its last ``@``, for a password may hold anything,
+    and nothing of its query, where redis-py takes one too."""
+    scheme, slashes, rest = url.partition("//")
+    return scheme + slashes + rest.rpartition("@")[2].partition("?")[0]

@@ -17,6 +17,8 @@ _SECOND_NS = 10**9
 _MINUTE_NS, _HOUR_NS, _DAY_NS = 60 * _SECOND_NS, 3600 * _SECOND_NS, 86_400 * _SECOND_NS
 _MOST_BACK_NS = _MINUTE_NS
 _LARGEST_SOURCE = 0.25
+_STUCK = 0.1
+"""The share of all requests from which on one instant has too many."""
 _MOST_MINUTES = 2_000_000
 _ENOUGH = 200
 """Rows below which nothing is concluded from shares."""
@@ -39,6 +41,9 @@ class Suspicion:
         self._back = 0
         self._far_back = 0
         self._most_back_ns = 0
+        self._run = 0
+        """How many requests in a row, up to now, have the very same time."""
+        self._longest_run, self._longest_run_ns = 0, 0
         self._seconds: Ints = np.zeros(60, dtype=np.int64)
         self._minutes: Ints = np.zeros(60, dtype=np.int64)
         self._by_minute: dict[int, int] = {}
@@ -62,6 +67,7 @@ class Suspicion:
         self._back += len(back)
         self._far_back += int((back >= _MOST_BACK_NS).sum())
         self._most_back_ns = max(self._most_back_ns, int(back.max(initial=0)))
+        self._repeats(at_ns, steps)
         self._last_ns = int(at_ns[-1])
         self.first_ns = min(self.first_ns, int(at_ns.min()))
         self.last_ns = max(self.last_ns, int(at_ns.max()))
@@ -75,6 +81,19 @@ class Suspicion:
             self._by_day()
         while self._unit_ns > 1 and np.any(at_ns % self._unit_ns):
             self._unit_ns = {_MINUTE_NS: _SECOND_NS}.get(self._unit_ns, self._unit_ns // 1000)
+
+    def _repeats(self, at_ns: Ints, steps: Ints) -> None:
+        """Follow the runs of one and the same time, from block to block."""
+        begins = np.flatnonzero(steps)
+        ends = np.append(begins, len(at_ns))
+        lengths = np.diff(ends, prepend=0)
+        lengths[0] += self._run
+        longest = int(lengths.argmax())
+        if lengths[longest] > self._longest_run:
+            self._longest_run = int(lengths[longest])
+            before = int(ends[longest]) - 1
+            self._longest_run_ns = int(at_ns[before]) if before >= 0 else self._last_ns or 0
+        self._run = int(lengths[-1])
 
     def _by_day(self) -> None:
         self._grain = 1440
@@ -97,6 +116,7 @@ class Suspicion:
         """All doubts, in a fixed order."""
         found: list[Doubt | None] = [
             self._clock(rows),
+            self._stuck(rows),
             self._constant("constant-second", "second of the minute", self._seconds, _HOUR_NS),
             self._constant("constant-minute", "minute of the hour", self._minutes, 6 * _HOUR_NS),
             self._steady(),
@@ -125,6 +145,15 @@ class Suspicion:
             text = f"{self._back / rows:.1%} of the requests are earlier than the one before"
             return Doubt("out-of-order", self._back / rows, text)
         return None
+
+    def _stuck(self, rows: int) -> Doubt | None:
+        """A clock that stands still: hundreds of requests in a row, and many of all, at one instant."""
+        if self._longest_run < _ENOUGH or self._longest_run < _STUCK * rows:
+            return None
+        share = self._longest_run / rows
+        at = np.datetime64(self._longest_run_ns, "ns").astype("datetime64[ms]")
+        text = f"{self._longest_run:,} requests in a row, {share:.1%} of all, have the very same time, {at}"
+        return Doubt("clock-stands-still", share, text)
 
     def _constant(self, name: str, what: str, counts: Ints, least_ns: int) -> Doubt | None:
         """A field of the time that hardly varies."""

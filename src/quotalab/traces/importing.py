@@ -25,7 +25,7 @@ from quotalab.traces.access_logs import looks_like_alb, looks_like_common, parse
 from quotalab.traces.doubts import Doubt, Suspicion
 from quotalab.traces.log_formats import LogFormat
 from quotalab.traces.naming import Naming, kind_of
-from quotalab.traces.opening import Blocks
+from quotalab.traces.opening import PARQUET, Blocks
 from quotalab.traces.parsed import NO_BYTES, Parsed
 from quotalab.traces.records import ColumnMap, CsvReader, JsonReader, har_records
 from quotalab.traces.trace import KINDS, META, SCHEMA
@@ -107,10 +107,12 @@ def import_trace(
 
     `key` makes the pseudonyms: the same key gives the same source the same name; None keeps sources and
     paths in the clear. `log_format` says how the lines of an access log are written. Raises `InputError`
-    when the file cannot be read or holds nothing to keep; the report is then in its message.
+    when the file cannot be read or holds nothing to keep, the report is then in its message; or when `out` is
+    there and is no trace, be it the log itself.
     """
     naming = naming or Naming()
     blocks = Blocks(path)
+    _spare(out)
     stream = iter(blocks)
     first = next(stream, b"")
     format = (
@@ -149,6 +151,19 @@ def import_trace(
     finally:
         part.unlink(missing_ok=True)
     return report
+
+
+def _spare(out: Path) -> None:
+    """A trace may be written anew; whatever else is there is somebody's, and stays. Raises `InputError`."""
+    try:
+        with out.open("rb") as file:
+            replaceable = file.read(len(PARQUET)) == PARQUET
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror or error}") from None
+    if not replaceable:
+        raise InputError(f"{out}: is there already and is no trace; name another file with --out")
 
 
 def format_of(first: bytes, mapped: bool) -> str:

@@ -10,14 +10,16 @@ import pyarrow as pa
 
 from quotalab.errors import InputError
 
-__all__ = ["Blocks"]
+__all__ = ["PARQUET", "Blocks"]
 
 BLOCK = 1 << 23
 """Bytes; a line that does not fit into one is passed over."""
 _READ = 1 << 18
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+PARQUET = b"PAR1"
+"""With which a trace begins."""
 _MOST_UNPACKED, _MOST_RATIO = 1 << 26, 400
 """Bytes; a compressed file that unpacks to more, and to so many times its size, is read no further."""
-_GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 
 
 class Blocks:
@@ -40,7 +42,7 @@ class Blocks:
                 self._magic = file.read(4)
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-        if self._magic == _PARQUET:
+        if self._magic == PARQUET:
             raise InputError(f"{path}: is Parquet, as traces are; show and fit read it as it is")
 
     def __iter__(self) -> Iterator[bytes]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quotalab.errors import InputError
+from quotalab.errors import InputError, ProfileError
+from quotalab.profiles.reading import read_toml
 from quotalab.profiles.traffic import parse_traffic
 from quotalab.traces.measuring import sessions_of
 from quotalab.traces.trace import Trace
@@ -81,7 +82,11 @@ def fit(
 
 
 def written(fitted: Fit, out: Path) -> Path:
-    """Write the profile, with the comparison as its comment; returns its path. Raises `InputError`."""
+    """Write the profile, with the comparison as its comment; returns its path. Raises `InputError`.
+
+    A traffic profile may be written anew; any other file that is there stays as it is.
+    """
+    _spare(out)
     trace = fitted.trace
     comments = [
         f"Made by quotalab trace fit of {len(trace):,} requests of {trace.source_count:,} sources.",
@@ -95,6 +100,17 @@ def written(fitted: Fit, out: Path) -> Path:
         raise InputError(f"{out}: cannot be written: {error.strerror or error}") from None
     parse_traffic(fitted.document, str(out))  # what was written can be read
     return out
+
+
+def _spare(out: Path) -> None:
+    if out.suffix != ".toml":
+        raise InputError(f"--out {out}: must end in .toml, as a traffic profile does")
+    try:
+        parse_traffic(read_toml(out), str(out))
+    except ProfileError:
+        if out.exists():
+            told = "is there already and is no traffic profile; name another file"
+            raise InputError(f"--out {out}: {told}") from None
 
 
 def parse_map(given: Sequence[str]) -> dict[str, str]:
