@@ -151,6 +151,7 @@ def test_a_token_endpoint_on_its_worst_day_sends_nobody_away_for_good(run_once) 
     assert set(late["error"].dropna()) <= {"the budget has no call left before the deadline"}
 
 
+@pytest.mark.full
 def test_memory_and_sockets_meet_the_same_faults(run_once) -> None:
     """Closed connections, cut bodies, slow and late answers: not one row of the ledger differs."""
     faults = (

@@ -161,6 +161,7 @@ def test_overload_of_a_fixed_window_admits_exactly_its_number(run_once) -> None:
     assert (admitted["at"] // HOUR_NS).value_counts().unique().tolist() == [100]
 
 
+@pytest.mark.full
 def test_overload_of_a_rolling_window_is_never_over_and_hardly_under(run_once) -> None:
     """Never more than 100 in any hour, and at least 2,300 in the day."""
     calls = api_calls(run_once("overload").folder)
@@ -185,6 +186,7 @@ def test_the_same_seed_repeats_the_run_in_another_process(run_once) -> None:
     assert one.description["ledger_sha256"] == two.description["ledger_sha256"]
 
 
+@pytest.mark.full
 def test_another_seed_is_another_day(run_once) -> None:
     """The seed decides who comes when."""
     one = run_once("--for", "12h", PYTHONHASHSEED="1")
