@@ -83,7 +83,7 @@ class OuterPeers:
     # -- around gevent's own; each takes the function that it surrounds
 
     def _listen(self, listen: Any, sock: Any, backlog: int = socket.SOMAXCONN) -> Any:
-        # Hundreds may connect at one instant, and the kernel puts off whoever finds no place, by a real second.
+        # Hundreds may connect at one instant; whoever finds no place is put off by a real second.
         result = listen(sock, max(backlog, socket.SOMAXCONN))
         self._ours.add(_door(sock.getsockname()))
         return result
