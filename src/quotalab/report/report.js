@@ -175,6 +175,9 @@
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); live(entry.target); }
   }, { rootMargin: "200px" });
-  for (const figure of document.querySelectorAll("figure[data-series]")) seen.observe(figure);
+  for (const figure of document.querySelectorAll("figure[data-series]")) {
+    const place = figure.getBoundingClientRect();
+    if (place.top < innerHeight + 200 && place.bottom > -200) live(figure); else seen.observe(figure);
+  }
   addEventListener("beforeprint", () => { for (const d of document.querySelectorAll(".rule > details, .findings details")) d.open = true; });
 })();

@@ -15,11 +15,15 @@ function ask() {
 
 http
   .createServer(async (request, response) => {
-    let answer = await ask();
-    while (answer.statusCode === 429) {
-      await wait(Number(answer.headers["retry-after"]));
-      answer = await ask();
+    try {
+      let answer = await ask();
+      while (answer.statusCode === 429) {
+        await wait(Number(answer.headers["retry-after"]));
+        answer = await ask();
+      }
+      response.writeHead(answer.statusCode === 401 ? 200 : 502).end();
+    } catch (error) {
+      response.writeHead(502).end(); // the provider gave no answer
     }
-    response.writeHead(answer.statusCode === 401 ? 200 : 502).end();
   })
   .listen(Number(process.env.PORT), "127.0.0.1");
