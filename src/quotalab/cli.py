@@ -254,6 +254,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _recording_options(parser: argparse.ArgumentParser) -> None:
+    """How recorded traffic is to be read."""
+    parser.add_argument(
+        "--format",
+        choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
+        help="default: found from the first lines",
+    )
+    parser.add_argument(
+        "--log-format",
+        metavar="TEXT",
+        help="of an access log in a format of your own: as nginx's log_format has it, '$remote_addr ...'",
+    )
+    parser.add_argument("--unit", default="s", help="what numbers as times count: s, ms, us, ns (default: s)")
+    parser.add_argument("--origin", metavar="T", help="the moment at which such times are 0 (default: 1970)")
+
+
 def _audit_parser(commands: Any) -> None:
     audit = commands.add_parser(
         "audit",
@@ -266,12 +282,7 @@ def _audit_parser(commands: Any) -> None:
     audit.add_argument(
         "--provider", required=True, metavar="P", help="provider profile, NAME, NAME/VARIANT or a file"
     )
-    audit.add_argument(
-        "--format",
-        choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
-        help="default: found from the first lines",
-    )
-    audit.add_argument("--log-format", metavar="TEXT", help="of an access log: as nginx's log_format has it")
+    _recording_options(audit)
     audit.add_argument(
         "--columns",
         metavar="MAP",
@@ -291,8 +302,6 @@ def _audit_parser(commands: Any) -> None:
         metavar="HOST",
         help="only calls to it: the provider's; repeatable",
     )
-    audit.add_argument("--unit", default="s", help="what numbers as times count: s, ms, us, ns (default: s)")
-    audit.add_argument("--origin", metavar="T", help="the moment at which such times are 0 (default: 1970)")
     audit.add_argument(
         "--set",
         dest="settings",
@@ -690,21 +699,8 @@ def _trace_parser(commands: Any) -> None:
     imports.add_argument(
         "--out", type=Path, metavar="TRACE", help="the trace (default: FILE's name .parquet)"
     )
-    imports.add_argument(
-        "--format",
-        choices=("common", "combined", "nginx", "alb", "har", "jsonl", "csv"),
-        help="default: found from the first lines",
-    )
-    imports.add_argument(
-        "--log-format",
-        metavar="TEXT",
-        help="of an access log in a format of your own: as nginx's log_format has it, '$remote_addr ...'",
-    )
+    _recording_options(imports)
     imports.add_argument("--columns", metavar="MAP", help="of CSV and JSON lines, as time=t,source=client")
-    imports.add_argument(
-        "--unit", default="s", help="what numbers as times count: s, ms, us, ns (default: s)"
-    )
-    imports.add_argument("--origin", metavar="T", help="the moment at which such times are 0 (default: 1970)")
     imports.add_argument("--operations", type=Path, metavar="FILE", help="which requests are which operation")
     imports.add_argument(
         "--key-file", type=Path, metavar="FILE",
