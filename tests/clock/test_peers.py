@@ -1,13 +1,11 @@
 """Servers in other processes answer in real time: virtual time waits for them, and for nothing else."""
 
-import os
-import shutil
-import socket
 import subprocess
 import sys
 from textwrap import dedent
 
 import pytest
+from tests.needed import RedisServer
 
 # A peer that answers each line after some real time: "0.05 hello" is answered "hello" after 50 ms, in two
 # pieces; nothing is answered to a line that is "never".
@@ -208,22 +206,10 @@ def test_own_listeners_are_no_outer_peers(run):
 
 @pytest.fixture
 def redis_port(tmp_path):
-    """A redis-server of the test's own."""
-    if shutil.which("redis-server") is None:
-        if os.environ.get("CI"):
-            pytest.fail("redis-server is not installed")
-        assert "redis" not in os.environ.get("QUOTALAB_NEEDS", "").split(","), "redis-server is not installed"
-        pytest.skip("redis-server is not installed")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(tmp_path)]
-    with subprocess.Popen(
-        [*command, "--save", "", "--appendonly", "no"], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert any("Ready to accept connections" in line for line in process.stdout)
-        yield port
-        process.kill()
+    """Of a redis-server of the test's own."""
+    server = RedisServer(tmp_path)
+    yield server.port
+    server.kill()
 
 
 def test_a_real_redis_behind_the_app(run, redis_port):

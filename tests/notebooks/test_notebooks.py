@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
 
 import pytest
+from tests.needed import need
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -56,9 +56,9 @@ def test_a_notebook_imports_quotalab_and_what_it_is_drawn_with(path: Path) -> No
 @names
 def test_a_notebook_runs_from_a_fresh_kernel(path: Path) -> None:
     """Every cell, in order, and something is drawn."""
-    if not (ROOT / ".venv" / ".notebooks").exists():
-        assert "notebooks" not in os.environ.get("QUOTALAB_NEEDS", "").split(","), "nbclient is not installed"
-        pytest.skip("./lab jupyter --version installs what executes notebooks")
+    need(
+        "notebooks", (ROOT / ".venv" / ".notebooks").exists()
+    )  # ./lab jupyter --version installs what it takes
     import nbformat
     from nbclient import NotebookClient
 

@@ -5,10 +5,7 @@ Most tests pass the time in, at whole microseconds; those of Redis's own time sa
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import socket
 import subprocess
 import sys
 import zoneinfo
@@ -19,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quota_oracle import OURS, Call, a_day, anonymous, ask
+from tests.needed import RedisServer
 
 from quotalab.errors import FaultError, InputError, StateLostError
 from quotalab.profiles.limits import KINDS, Change, Cost, Limit, Match
@@ -32,34 +30,10 @@ APP = {"app": "app-1", "person": "a", "ip": "x", "token": "k"}
 draws = st.randoms(use_true_random=False)
 
 
-class Server:
-    """A redis-server of the test's own, with nothing in it."""
+class Server(RedisServer):
+    """One whose engines are of deployments of their own."""
 
-    def __init__(self, folder, port=None):
-        self.folder = folder
-        if port is None:
-            with socket.socket() as found:
-                found.bind(("127.0.0.1", 0))
-                port = found.getsockname()[1]
-        self.port = port
-        self.url = f"redis://127.0.0.1:{port}/0"
-        self.prefixes = 0
-        self.start()
-
-    def start(self):
-        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)]
-        self.process = subprocess.Popen(
-            [*command, "--save", "", "--appendonly", "no"], stdout=subprocess.PIPE, text=True
-        )
-        for line in self.process.stdout:
-            if "Ready to accept connections" in line:
-                return
-        raise AssertionError("redis-server did not start")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+    prefixes = 0
 
     def client(self):
         import redis
@@ -75,19 +49,9 @@ class Server:
         )
 
 
-def has_redis():
-    """Whether tests can be run; where they have to be, a missing server is a failure."""
-    if shutil.which("redis-server"):
-        return True
-    assert "redis" not in os.environ.get("QUOTALAB_NEEDS", "").split(","), "redis-server is not installed"
-    return False
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """One for all tests that leave it as it is; each deployment has its prefix."""
-    if not has_redis():
-        pytest.skip("redis-server is not installed")
     one = Server(tmp_path_factory.mktemp("redis"))
     yield one
     one.kill()
@@ -96,8 +60,6 @@ def server(tmp_path_factory):
 @pytest.fixture
 def mortal(tmp_path):
     """One that the test may kill."""
-    if not has_redis():
-        pytest.skip("redis-server is not installed")
     one = Server(tmp_path)
     yield one
     one.kill()

@@ -8,18 +8,21 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.needed import need
 from tests.run.plugged import STRANGERS
 
 from quotalab.hosting.process import free_port
 from quotalab.ledger import read_ledger
 
 NODE = shutil.which("node")
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.skipif(
-        NODE is None and "node" not in os.environ.get("QUOTALAB_NEEDS", "").split(","), reason="no node here"
-    ),
-]
+pytestmark = pytest.mark.full
+
+
+@pytest.fixture(autouse=True)
+def _node():
+    need("node", NODE)
+
+
 DAY = """
 from locust import constant, task
 from quotalab.scenario import Person

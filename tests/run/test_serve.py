@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 import pytest
+from tests.needed import RedisServer, need
 
 from quotalab.browser import Browser
 from quotalab.ledger import Call, LedgerTables, read_ledger
@@ -550,43 +551,12 @@ def test_other_addresses_of_this_machine_need_no_leave(stand, host: str) -> None
 # ---- limits in Redis
 
 
-class Redis:
-    """A redis-server of the test's own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
-        self.folder = folder
-        self.start()
-
-    def start(self) -> None:
-        """From nothing, each time."""
-        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder)]
-        self.process = subprocess.Popen(
-            [*command, "--save", "", "--appendonly", "no"], stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        assert any("Ready to accept connections" in line for line in self.process.stdout)
-
-    def kill(self) -> None:
-        """At once."""
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
 @pytest.fixture
 def redis(tmp_path: Path):
     """One that the test may kill."""
-    if not shutil.which("redis-server"):
-        assert "redis" not in os.environ.get("QUOTALAB_NEEDS", "").split(","), "redis-server is not installed"
-        pytest.skip("redis-server is not installed")
-    one = Redis(tmp_path)
+    one = RedisServer(tmp_path)
     yield one
-    if one.process.poll() is None:
-        one.kill()
+    one.kill()
 
 
 def test_two_sandboxes_share_the_limits_of_one_provider(stand, redis, call) -> None:
@@ -653,9 +623,8 @@ def run_with(one: StandAlone, command: list[str], **more: str) -> str:
 
 def test_the_guides_examples_work_as_printed(stand) -> None:
     """curl, Python and Node, word for word, one after another against one sandbox."""
-    for tool in ("curl", "openssl", "sh"):
-        if not shutil.which(tool):
-            pytest.skip(f"{tool} is not installed")
+    for tool in ("curl", "openssl", "node"):
+        need(tool, shutil.which(tool))
     one = stand("--consent", "auto")
     script = "\n".join(["set -eu", *blocks("sh"), 'echo; echo "token $token"'])
     printed = run_with(one, ["sh", "-c", script])
@@ -663,11 +632,8 @@ def test_the_guides_examples_work_as_printed(stand) -> None:
     assert '"events":[' in printed
     assert f"{one.exports['AUTHORIZATION_ENDPOINT']}?response_type=code&client_id=app-1&" in printed
     assert run_with(one, [sys.executable, "-c", *blocks("python")]) == "50 events\n"
-    if shutil.which("node"):
-        token = printed.rpartition("token ")[2].strip()
-        assert (
-            run_with(one, ["node", "--input-type=module", "-e", *blocks("js")], TOKEN=token) == "50 events\n"
-        )
+    token = printed.rpartition("token ")[2].strip()
+    assert run_with(one, ["node", "--input-type=module", "-e", *blocks("js")], TOKEN=token) == "50 events\n"
     assert one.end() == 0
     statuses = [row["status"] for row in one.tables().calls.to_pylist()]
     assert set(statuses) == {200, 303}

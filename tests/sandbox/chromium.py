@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.needed import need
+
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 _FLAGS = (
@@ -27,6 +29,7 @@ class Chromium:
     """One page in a browser of its own. `complaints` is what it wrote to its console or its log."""
 
     def __init__(self, profile: Path) -> None:
+        need("chromium", PROGRAM)
         assert PROGRAM is not None
         to_read, self._to = os.pipe()
         self._from, to_write = os.pipe()

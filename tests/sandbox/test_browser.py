@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import socketserver
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,27 +11,9 @@ from urllib.parse import parse_qsl, urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
+from tests.sandbox.chromium import Chromium
 
-
-def _load() -> Any:
-    """The driver beside this file, which is no test."""
-    spec = importlib.util.spec_from_file_location("sandbox_chromium", Path(__file__).with_name("chromium.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-chromium = _load()
-
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.skipif(
-        chromium.PROGRAM is None and "chromium" not in os.environ.get("QUOTALAB_NEEDS", "").split(","),
-        reason="there is no chromium here",
-    ),
-]
+pytestmark = pytest.mark.full
 
 SETTINGS = (
     "oauth.untick=true",
@@ -83,7 +62,7 @@ def served(open_world: Any) -> Iterator[Any]:
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Any]:
     """A browser that has never been anywhere."""
-    browser = chromium.Chromium(tmp_path / "browser")
+    browser = Chromium(tmp_path / "browser")
     yield browser
     browser.close()
 
