@@ -161,7 +161,8 @@ def error_shown_to_person(frames: Frames, *, errors: float) -> Judgement:
     429, 5xx, or none at all), and what had been promised, or else the profile's `[approval] retry_wait`,
     ended before the operation's deadline; or all its calls were answered well, and the app failed by itself.
     Any such is WARN; more than `errors` (a share of the operations) FAIL. An error that waiting would not
-    have mended, such as a 403, and an operation that was declined, are not counted. Which calls were an
+    have mended, such as a 403 or a balance that is used up and never filled again, and an operation that was
+    declined, are not counted. Which calls were an
     operation's is known where the app carries the context or `traceparent` along; others are left out.
 
     ## Why it matters
@@ -480,8 +481,12 @@ def _ends(frames: Frames) -> _Ends:
     promise = calls["retry_after_ns"].to_numpy(dtype=np.int64, na_value=-1)
     at = calls["at"].to_numpy()
     wait_ns = frames.provider.approval.retry_wait_ns
-    ready = np.where(promise >= 0, np.maximum(at + promise, done), done + wait_ns)[has]
-    return _Ends(last, trouble, ready, (last >= 0) & ~bad)
+    ready = np.where(promise >= 0, np.maximum(at + promise, done), done + wait_ns)
+    for_good = [
+        limit.name for limit in frames.provider.limits if limit.kind == "balance" and not limit.period_ns
+    ]
+    ready[calls["limit"].isin(for_good).to_numpy()] = np.iinfo(np.int64).max
+    return _Ends(last, trouble, ready[has], (last >= 0) & ~bad)
 
 
 def _cut_off(frames: Frames) -> Bools:

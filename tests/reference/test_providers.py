@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 from typing import Any
 
@@ -79,6 +80,51 @@ def test_a_promise_is_kept_whatever_its_form(world, refusal: dict[str, str], wai
     w.app.event("p00001", "1", FOREVER)
     assert w.now_s() == {"seconds": 3600.25, "decimal": 3600.05}.get(refusal["retry_after"], 3600.0)
     assert [status for _, status in calls(w)] == [200, 429, 200]
+
+
+@pytest.mark.parametrize(
+    ("waits", "least", "waited_s"), [(["x-reset: seconds"], "60s", 3600), ([], "4000s", 4000)]
+)
+def test_the_least_wait_that_is_documented_is_kept_where_retry_after_says_nothing(
+    world, waits: list[str], least: str, waited_s: int
+) -> None:
+    """What another header says may be of another limit, so it makes the wait longer and never shorter."""
+    provider = {
+        **limited(1, retry_after="none"),
+        "dialect": {"headers": [{"name": "x-reset", "value": "{hourly.reset_s}"}]},
+        "reference": {"waits": waits, "refused_wait": least},
+    }
+    w = world(provider=provider, **NO_BUDGET)
+    w.connect()
+    w.app.event("p00001", "1", FOREVER)
+    w.app.event("p00001", "1", FOREVER)
+    assert w.now_s() == waited_s
+    assert [status for _, status in calls(w)] == [200, 429, 200]
+
+
+def test_a_retry_after_shorter_than_the_least_wait_is_believed(world) -> None:
+    """It is of this refusal, whatever the documentation says of others."""
+    w = world(provider={**limited(1), "reference": {"refused_wait": "2h"}}, **NO_BUDGET)
+    w.connect()
+    w.app.event("p00001", "1", FOREVER)
+    w.app.event("p00001", "1", FOREVER)
+    assert w.now_s() == 3600.0
+
+
+def test_backoff_grows_from_the_least_wait(world) -> None:
+    """Refused for good: 60 s are waited and up to 60, 120, 240 more, not one second's jitter."""
+    provider = {**limited(1, retry_after="none"), "reference": {"waits": [], "refused_wait": "60s"}}
+    retry = {"jitter": "full", "base": "1s", "attempts": 4}
+    w = world("polite", provider=provider, retry=retry, budget={"enabled": False})
+    w.connect()
+    w.app.event("p00001", "1", FOREVER)
+    with pytest.raises(ProviderError, match="429"):
+        w.app.event("p00001", "2", FOREVER)
+    at_s = [row["at"].timestamp() for row in w.tables().calls.to_pylist() if row["kind"] == "api"]
+    waits = [later - at for at, later in itertools.pairwise(at_s[1:])]
+    assert len(waits) == 3
+    assert all(60 <= wait <= 60 + 60 * 2**i for i, wait in enumerate(waits))
+    assert max(waits) > 62
 
 
 def test_errors_inside_200_are_refusals_where_the_profile_says_so(world) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 from urllib.parse import quote
 
@@ -173,6 +174,22 @@ def test_no_secret_is_written_as_object_tenant_or_page(open_world, face):
 def test_a_path_of_words_stays_readable(world, text, shown):
     """What reads like words is written, what could be drawn at random is not, and length has an end."""
     assert world.sandbox._recorder.path(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "written"),
+    [
+        ("X-RateLimit-Remaining", "97", "97"),
+        ("RateLimit", '"hourly";r=50;t=30', '"hourly";r=50;t=30'),
+        ("X-App-Usage", '{"call_count":28}', '{"call_count":28}'),
+        ("X-DayLimit-Remaining", "QwErTyUiOpAsDfGhJkLz", "[redacted]"),
+        ("X-Anything", "97", "[redacted]"),
+        ("Authorization", "97", "[redacted]"),
+    ],
+)
+def test_headers_that_tell_an_allowance_are_written(world, name, value, written):
+    """The figures by which an app could have known; nothing that could be a secret, whatever it is called."""
+    assert json.loads(world.sandbox._recorder.headers([(name, value)])) == {name.lower(): written}
 
 
 def test_a_failure_of_our_own_quotes_nothing_that_a_client_sent(world, monkeypatch, caplog):

@@ -30,7 +30,7 @@ from quotalab.frames.loading import RECORDED, Frames, frames_of
 from quotalab.ledger.canonical import ledger_sha256
 from quotalab.ledger.folder import RunDescription, RunFolder
 from quotalab.ledger.reader import LedgerTables, compact
-from quotalab.ledger.redaction import REDACTED, SHOWN_HEADERS, shown
+from quotalab.ledger.redaction import REDACTED, shown, shown_header
 from quotalab.ledger.schema import CALLS, EVENTS, OPERATIONS
 from quotalab.profiles.limits import METERED, Limit
 from quotalab.profiles.provider import Provider
@@ -330,10 +330,7 @@ def _promise_ns(text: str | None, at_ns: int) -> int | None:
 def _redacted(headers: Mapping[str, str]) -> str:
     if not headers:
         return "{}"
-    told = {
-        shown(name): shown(value) if name in SHOWN_HEADERS else REDACTED
-        for name, value in list(headers.items())[:100]
-    }
+    told = {shown(name): shown_header(name, value) for name, value in list(headers.items())[:100]}
     return json.dumps(told, separators=(",", ":"))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["LONGEST_TEXT", "REDACTED", "SHOWN_HEADERS", "shown"]
+__all__ = ["LONGEST_TEXT", "REDACTED", "shown", "shown_header"]
 
 # Headers whose values are written, but for what in them could be a secret. All other values are replaced.
-SHOWN_HEADERS = frozenset(
+_HEADERS = frozenset(
     (
         *("accept", "accept-encoding", "accept-language", "allow", "cache-control", "connection"),
         *("content-encoding", "content-length", "content-type", "date", "expect", "host", "if-none-match"),
@@ -15,6 +15,8 @@ SHOWN_HEADERS = frozenset(
         *("www-authenticate", "x-request-id"),
     )
 )
+# The allowances that providers tell: X-RateLimit-Remaining, X-App-Usage, X-DayLimit-Remaining and their like.
+_ALLOWANCE = re.compile("limit|usage|quota")
 # Tokens, codes, states, verifiers and passwords are long runs of these, as such or percent-encoded.
 _RUN = re.compile(r"[A-Za-z0-9_~%+=-]{16,}")
 REDACTED = "[redacted]"
@@ -24,6 +26,11 @@ LONGEST_TEXT = 512
 def shown(text: str) -> str:
     """A text of the client's, as far as it may be written: every run that could be a secret is replaced."""
     return _RUN.sub(_word, text[:LONGEST_TEXT])
+
+
+def shown_header(name: str, value: str) -> str:
+    """A header's value, as far as it may be written; `name` in lower case."""
+    return shown(value) if name in _HEADERS or _ALLOWANCE.search(name) else REDACTED
 
 
 def _word(run: re.Match[str]) -> str:

@@ -118,6 +118,9 @@ class ReferenceApi:
     """By what an error is known whose status tells of none; any status but 2xx is one."""
     waits: tuple[WaitHeader, ...]
     """The first that a refusal carries, and that can be read, says how long to wait."""
+    refused_wait_ns: int
+    """How long to wait at least after a refusal without Retry-After, by the provider's documentation: what
+    other headers say may be of another limit."""
     budget: tuple[Allowance, ...]
     """All are kept. Empty: the policy's own figure."""
 
@@ -145,6 +148,7 @@ def parse_reference(table: Table) -> ReferenceApi:
         forbidden=_signs(table.table("forbidden", {}), [403]),
         failed=_signs(table.table("failed", {}), []),
         waits=tuple(_wait(table, text) for text in table.texts("waits", ("Retry-After: seconds",))),
+        refused_wait_ns=table.duration_ns("refused_wait", 0),
         budget=tuple(_allowance(one, known) for one in table.array("budget")),
     )
     if api.next == "url" and not api.next_at:

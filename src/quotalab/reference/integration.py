@@ -376,14 +376,18 @@ class Calendar:
         """How long to wait before asking again; None: do not.
 
         A refusal did no work, so anything may be asked again; after a failure only what is repeatable. What
-        was promised is kept to the nanosecond, with jitter on top; of a refusal the budget is told, whether
-        this request is made again or not.
+        was promised, or is documented as the least, is kept to the nanosecond, with jitter on top; of a
+        refusal the budget is told, whether this request is made again or not.
         """
         retry = self._retry
-        promised_wait_ns = None
+        promised_wait_ns, least_ns = None, 0
         if retry.obey_retry_after:
             waits = self._api.waits if refused else self._after_failures
             promised_wait_ns = promised_ns(answer.response.headers, waits, self._clock.now_ns())
+            if refused and "Retry-After" not in answer.response.headers:
+                least_ns = self._api.refused_wait_ns
+                if least_ns:
+                    promised_wait_ns = max(promised_wait_ns or 0, least_ns)
             if refused and promised_wait_ns is not None and self._budget is not None:
                 self._budget.close(self._who(person), promised_wait_ns)
         status = _REFUSAL if refused else answer.status
@@ -391,10 +395,7 @@ class Calendar:
             status = _LOST
         if not refused and not request.repeatable:
             return None
-        wait_ns = self._backoff_ns(status, attempt, after_promise=promised_wait_ns is not None)
-        if wait_ns is None or promised_wait_ns is None:
-            return wait_ns
-        return promised_wait_ns + (wait_ns if retry.jitter == "full" else 0)
+        return self._backoff_ns(status, attempt, promised_wait_ns, least_ns)
 
     def _renewal_wait_ns(self, error: ProviderError, attempt: int) -> int | None:
         """How long to wait before a token is asked for again; None: do not.
@@ -406,24 +407,24 @@ class Calendar:
         promised_wait_ns = None
         if self._retry.obey_retry_after:
             promised_wait_ns = promised_ns(error.headers, self._after_failures, self._clock.now_ns())
-        wait_ns = self._backoff_ns(
-            _LOST if lost else error.status, attempt, after_promise=promised_wait_ns is not None
-        )
-        if wait_ns is None or promised_wait_ns is None:
-            return wait_ns
-        return promised_wait_ns + (wait_ns if self._retry.jitter == "full" else 0)
+        return self._backoff_ns(_LOST if lost else error.status, attempt, promised_wait_ns)
 
-    def _backoff_ns(self, status: int, attempt: int, *, after_promise: bool = False) -> int | None:
+    def _backoff_ns(
+        self, status: int, attempt: int, promised_wait_ns: int | None = None, least_ns: int = 0
+    ) -> int | None:
         """How long the policy waits after an attempt that ended so; None: there is no further one.
 
-        Jitter alone may draw next to nothing: where nothing was promised, the base is waited in any case.
+        Backoff grows from `least_ns`, where that is above the policy's own base. After a promise only jitter
+        comes on top. Jitter alone may draw next to nothing: where nothing was promised, the base is waited in
+        any case.
         """
         retry = self._retry
         if status not in retry.statuses:
             return None
         if retry.attempts is not None and attempt >= retry.attempts:
             return None
-        backoff_ns = min(retry.cap_ns, retry.base_ns << min(attempt - 1, 40))
+        backoff_ns = min(retry.cap_ns, max(retry.base_ns, least_ns) << min(attempt - 1, 40))
         if retry.jitter != "full":
-            return backoff_ns
-        return self._random.randrange(backoff_ns + 1) + (0 if after_promise else retry.base_ns)
+            return backoff_ns if promised_wait_ns is None else promised_wait_ns
+        waited_ns = retry.base_ns if promised_wait_ns is None else promised_wait_ns
+        return waited_ns + self._random.randrange(backoff_ns + 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 from quotalab.clock import Clock, Entropy
 from quotalab.ledger import Call, Event, LedgerWriter, OAuthFacts
-from quotalab.ledger.redaction import LONGEST_TEXT, REDACTED, SHOWN_HEADERS, shown
+from quotalab.ledger.redaction import LONGEST_TEXT, shown, shown_header
 from quotalab.quota import Decision
 from quotalab.sandbox.http import Headers, Request, Response
 
@@ -61,8 +61,7 @@ class Recorder:
             if part is None:
                 name, value = pair
                 name = name.lower()
-                told = shown(value) if name in SHOWN_HEADERS else REDACTED
-                part = f"{json.dumps(shown(name))}:{json.dumps(told)}"
+                part = f"{json.dumps(shown(name))}:{json.dumps(shown_header(name, value))}"
                 if len(name) + len(value) <= LONGEST_TEXT:
                     _remember(known, pair, part)
             parts.append(part)
