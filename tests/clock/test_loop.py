@@ -62,6 +62,69 @@ def test_the_shortest_sleep_takes_a_nanosecond():
 
 
 @pytest.mark.virtual_time
+def test_a_sleep_that_is_cut_short_leaves_nothing_behind():
+    """Killed, timed out or thrown into, a sleeper wakes at that instant, and its old one wakes nobody."""
+    import gevent
+
+    loop, woken = gevent.get_hub().loop, []
+    live, began = loop._live, time.monotonic_ns()
+
+    def sleeper(seconds):
+        try:
+            time.sleep(seconds)
+        finally:
+            woken.append(time.monotonic_ns() - began)
+            gevent.sleep(1)
+            woken.append(time.monotonic_ns() - began)
+
+    killed, thrown = gevent.spawn(sleeper, 50), gevent.spawn(sleeper, 60)
+    gevent.sleep(2)
+    killed.kill(block=False)
+    gevent.sleep(1)
+    gevent.get_hub().loop.run_callback(thrown.throw, ValueError("enough"))
+    with gevent.Timeout(4, False):
+        gevent.sleep(3600)
+    assert time.monotonic_ns() - began == 7_000_000_000
+    assert woken == [2_000_000_000, 3_000_000_000, 3_000_000_000, 4_000_000_000]
+    assert isinstance(thrown.exception, ValueError)
+    assert isinstance(killed.value, gevent.GreenletExit)
+    assert loop._live == live
+    gevent.sleep(3600)
+    assert len(woken) == 4
+
+
+@pytest.mark.virtual_time
+def test_a_sleeper_is_woken_by_nobody_else():
+    """A stray switch into it is an error there, as gevent has it, and the rest of the sleep is forgotten."""
+    import gevent
+    import greenlet
+
+    def sleeper():
+        try:
+            gevent.sleep(10)
+        except gevent.exceptions.InvalidSwitchError as error:
+            return str(error)
+
+    live = gevent.get_hub().loop._live
+    stray = gevent.spawn(sleeper)
+    gevent.sleep(1)
+    gevent.get_hub().loop.run_callback(greenlet.greenlet.switch, stray, "boo")
+    gevent.sleep(1)
+    assert stray.value == "Invalid switch into a sleep: got 'boo'"
+    assert gevent.get_hub().loop._live == live
+
+
+@pytest.mark.virtual_time
+def test_a_sleep_without_reference_does_not_keep_the_loop_running():
+    """``ref=False`` is gevent's own: with nothing else left, nobody is waited for."""
+    import gevent
+
+    asleep = gevent.spawn(gevent.sleep, 5, ref=False)
+    with pytest.raises(gevent.exceptions.LoopExit):
+        asleep.join()
+
+
+@pytest.mark.virtual_time
 def test_a_timeout_fires_at_its_instant():
     """gevent.Timeout ends a wait without end after its seconds."""
     import gevent

@@ -18,6 +18,9 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Any, Self
 
+from gevent import getcurrent
+from gevent.exceptions import InvalidSwitchError
+from gevent.hub import Hub
 from gevent.libev import corecext
 
 from quotalab.clock.frames import caller
@@ -53,7 +56,7 @@ class VirtualTimer:
     now; both as in libev. ``at`` is the wall instant in nanoseconds at which it is due.
     """
 
-    # Shared until set: a timer is made for every sleep, and most of these are never written.
+    # Shared until set: a timer is made for every timeout, and most of these are never written.
     callback: Callable[..., object] | None = None
     args: tuple[Any, ...] | None = None
     at = 0
@@ -124,6 +127,15 @@ class VirtualTimer:
         return f"<VirtualTimer {state} callback={self.callback!r}>"
 
 
+class _Sleeper:
+    """A greenlet asleep: in the heap like a timer, of which it has no more than it takes to wake it."""
+
+    __slots__ = ("_sequence", "switch")
+    _sequence: int
+    switch: Callable[[object], object]
+    _ref = True
+
+
 class _HoldingAsync(corecext.async_):  # type: ignore[misc]
     """Another thread owes this loop a wake-up while it is active: time is held."""
 
@@ -166,7 +178,7 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         #: Called before time moves when there are any; whether what was written has left them.
         self.settled: Callable[[], bool] = lambda: True
         self._real = False
-        self._heap: list[tuple[int, int, int, VirtualTimer]] = []
+        self._heap: list[tuple[int, int, int, VirtualTimer | _Sleeper]] = []
         self._sequence = 0
         self._live = 0
         self._keeping = 0
@@ -181,17 +193,39 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         """A timer due in ``after`` virtual seconds, and then every ``repeat`` seconds."""
         if self._real:
             return corecext.timer(self, after, repeat, ref, priority)
-        if not repeat and 0 < after < _LAST_S:  # a sleep, which this is most of the time
-            return VirtualTimer(self, int(after * 1_000_000_000 + 0.5) or 1, 0, ref, priority or 0)
         if repeat < 0:
             raise ValueError(f"repeat must be positive or zero: {repeat!r}")
         # A period below a nanosecond would fire for ever at one instant.
         repeat_ns = max(_nanoseconds(repeat), 1) if repeat else 0
         return VirtualTimer(self, _nanoseconds(after), repeat_ns, ref, priority or 0)
 
-    def timer_ns(self, after_ns: int) -> VirtualTimer:
-        """A timer due in exactly ``after_ns`` virtual nanoseconds."""
-        return VirtualTimer(self, after_ns, 0, True, 0)
+    def sleep_ns(self, hub: Hub, after_ns: int) -> None:
+        """Put the current greenlet to sleep for ``after_ns`` virtual nanoseconds; `hub` is this loop's.
+
+        What ``gevent.sleep`` does, without a timer's and a waiter's cost: most of what waits sleeps.
+        """
+        sleeper = _Sleeper()
+        sleeper.switch = getcurrent().switch
+        self._sequence = sleeper._sequence = sequence = self._sequence + 1
+        if not self._real:
+            due_ns = self.timeline.now_ns + after_ns
+            heappush(self._heap, (due_ns if due_ns < LAST_NS else LAST_NS, 0, sequence, sleeper))
+            self._live += 1
+            self._keeping += 1
+            if self._keeping == 1:
+                self.ref()
+            if not self._idling and not self._holds:
+                self._idle_start()
+        try:
+            woken_by = hub.switch()
+        except BaseException:
+            if sleeper._sequence:
+                self._drop(sleeper)
+            raise
+        if woken_by is not sleeper:
+            if sleeper._sequence:
+                self._drop(sleeper)
+            raise InvalidSwitchError(f"Invalid switch into a sleep: got {woken_by!r}")
 
     def now(self) -> float:
         """Virtual seconds since 1970."""
@@ -253,7 +287,7 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         if not self._idling and not self._holds:
             self._idle_start()
 
-    def _drop(self, timer: VirtualTimer) -> None:
+    def _drop(self, timer: VirtualTimer | _Sleeper) -> None:
         timer._sequence = 0
         self._live -= 1
         if timer._ref:
@@ -319,11 +353,18 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
             else:
                 heappop(heap)
 
-    def _fire(self, timer: VirtualTimer) -> None:
+    def _fire(self, timer: VirtualTimer | _Sleeper) -> None:
         self.fired += 1
-        callback, args = timer.callback, timer.args
         timer._sequence = 0
         self._live -= 1
+        if isinstance(timer, _Sleeper):
+            try:
+                timer.switch(timer)
+            except BaseException:
+                self.handle_error(timer, *sys.exc_info())
+            self._let_go()  # not before: mostly it sleeps again, and libev need not be told
+            return
+        callback, args = timer.callback, timer.args
         if timer._ref:
             self._let_go()
         if timer._repeat_ns:

@@ -29,7 +29,7 @@ class LatePolls:
         def past() -> None:
             hub = get_hub()
             if hub.loop is loop:
-                hub.wait(loop.timer_ns(1))
+                loop.sleep_ns(hub, 1)
 
         def poll(self: Any, timeout: float | None = None) -> list[tuple[int, int]]:
             found: list[tuple[int, int]] = in_time(self, timeout)

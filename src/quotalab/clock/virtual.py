@@ -40,6 +40,7 @@ from quotalab.clock.polling import LatePolls
 from quotalab.clock.randomness import SeededProcess
 from quotalab.clock.running_loops import RunningLoops
 from quotalab.clock.selecting import QuietSelectors
+from quotalab.clock.sleeping import LeanSleeps
 from quotalab.clock.sockets import PromptSockets
 from quotalab.clock.timeline import LAST_NS, Timeline, written
 from quotalab.clock.watchdog import WAKING, Watchdog, raise_in_thread
@@ -94,7 +95,7 @@ class VirtualClock:
             raise InputError(f"cannot sleep for {duration_ns} ns: a duration is 0 or more")
         hub = get_hub()
         if duration_ns and hub.loop is self._loop:
-            hub.wait(self._loop.timer_ns(duration_ns))
+            self._loop.sleep_ns(hub, duration_ns)
         else:
             gevent.sleep(duration_ns / 1_000_000_000)
 
@@ -135,6 +136,7 @@ class VirtualTime:
         self._clocks = PatchedClocks(self._timeline)
         gevent.monkey.patch_all()
         self._random = SeededProcess(seed)
+        self._sleeps = LeanSleeps(self._loop)
         self._sockets = PromptSockets(self._loop)
         self._peers = OuterPeers(self._loop)
         self._popen = HoldingPopen(self._loop)
@@ -203,6 +205,7 @@ class VirtualTime:
         self._popen.restore()
         self._peers.restore()
         self._sockets.restore()
+        self._sleeps.restore()
         self._random.restore()
         self._clocks.restore()
         self._loop.become_real()
