@@ -24,7 +24,7 @@ from quotalab.rules import (
     unsafe,
     unsafe_retries,
 )
-from quotalab.rules.meanings import INFERRED
+from quotalab.rules.meanings import INFERRED, operation_places
 from quotalab.rules.outages import (
     After,
     amplification_by_minute,
@@ -509,19 +509,19 @@ def gave_up_early(frames: Frames, *, longest_s: float, slack_s: float) -> Judgem
     status = calls["status"].to_numpy()
     clean = calls["limit"].notna().to_numpy() & (status != 0)
     trouble = api & (clean | np.isin(status, (0, 500, 502, 503, 504)))
-    met = operations["operation"].isin(calls["operation"][trouble])
+    of = frames.once(operation_places)
+    met = np.zeros(len(operations), dtype=bool)
+    met[of[trouble & (of >= 0)]] = True
     if not met.any():
         note = "no operation met an answer that may be retried"
         if trouble.size and not api.any() and len(frames.api_calls):
             note = "which operation a call belongs to is not known"
         return Judgement("NA", threshold=0.0, note=note)
-    rows = np.flatnonzero(api)
-    last = pd.Series(rows).groupby(calls["operation"].cat.codes.to_numpy()[rows]).max()
-    names = calls["operation"].cat.categories.to_numpy()[last.index.to_numpy()]
+    rows = np.flatnonzero(api & (of >= 0))
+    last = np.full(len(operations), -1, dtype=np.int64)
+    last[of[rows]] = rows  # of several the last one stays
     mine = operations[(operations["outcome"] == "failed") & met]
-    row = (
-        mine["operation"].astype("str").map(pd.Series(last.to_numpy(), index=names)).to_numpy(dtype=np.int64)
-    )
+    row = last[mine.index.to_numpy()]
     may = clean | ~frames.once(unsafe) | calls["idempotency_key"].notna().to_numpy()
     again = np.zeros(len(calls), dtype=bool)
     again[frames.once(retries)["row"].to_numpy()] = True
@@ -928,8 +928,4 @@ def _seqs(frames: Frames, rows: Ints) -> tuple[int, ...]:
 
 def _by_operation(frames: Frames, values: Ints, missing: int) -> Ints:
     """For each call, its operation's value; `missing` where the operation is not known."""
-    calls = frames.calls["operation"].cat
-    of = pd.Series(values, index=frames.operations["operation"].astype("str"))
-    of = of[~of.index.duplicated()]
-    known = of.reindex(calls.categories, fill_value=missing).to_numpy(dtype=np.int64)
-    return np.append(known, missing)[calls.codes.to_numpy()]
+    return np.append(values, missing)[frames.once(operation_places)]

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from quotalab.frames import Frames, limit_uses
+from quotalab.frames.accounts import Searched, runs
 from quotalab.frames.headers import header_names
 from quotalab.rules import MOST_FINDINGS, Finding, Judgement, rule
-from quotalab.rules.meanings import operation_places
+from quotalab.rules.meanings import calls_of, grouped, operation_places
 from quotalab.rules.times import clock_time, count, duration, share
 from quotalab.rules.words import asked_for
 
@@ -226,25 +227,24 @@ def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgeme
     Strava, "Our Developer Program" (communityhub.strava.com): among what a review looks at is operating
     within the necessary rate limits. The profile's `[approval.rules.QL604]`; by default our choice.
     """
-    calls, operations = frames.api_calls, frames.operations
+    calls, operations = frames.calls, frames.operations
     if not len(operations):
         return Judgement("NA", threshold=float(most), note=_nothing_asked(frames))
-    admitted = calls[calls["limit"].isna() & calls["operation"].notna()]
-    if not len(admitted):
+    counts = ((calls["kind"] == "api") & calls["limit"].isna() & calls["operation"].notna()).to_numpy()
+    if not counts.any():
         return Judgement("NA", threshold=float(most), note="it is not known which calls were an operation's")
-    further = frames.once(_further_pages)
-    made = admitted[~further[admitted.index.to_numpy()]]
-    of = frames.once(operation_places)[made.index.to_numpy()]
-    made, of = made[of >= 0], of[of >= 0]
+    of = frames.once(operation_places)
+    made = np.flatnonzero(counts & ~frames.once(_further_pages) & (of >= 0))
+    of = of[made]
     number = np.bincount(of, minlength=len(operations))
-    each = len(made["target"].cat.categories) + 1
-    pairs = np.unique(of * each + made["target"].cat.codes.to_numpy())
-    targets = np.bincount((pairs + 1) // each, minlength=len(operations))
+    each = len(calls["target"].cat.categories) + 1
+    pairs = np.sort(of * each + calls["target"].cat.codes.to_numpy()[made])
+    targets = np.bincount((pairs[runs(pairs)] + 1) // each, minlength=len(operations))
     done = operations[operations["outcome"] == "done"]
     if not len(done):
         return Judgement("NA", threshold=float(most), note="no operation was done")
     place = done.index.to_numpy()
-    table = done[["name", "operation"]].assign(calls=number[place], targets=targets[place])
+    table = done[["name"]].assign(calls=number[place], targets=targets[place])
     worst, findings = 0.0, []
     for name, mine in table.groupby("name", observed=True):
         mean = float(mine["calls"].mean())
@@ -253,13 +253,13 @@ def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgeme
         twice = targets_of > 0 and float(mine["calls"].sum()) >= waste * targets_of
         if mean <= most and not twice:
             continue
-        costly = mine.sort_values("calls", ascending=False, kind="stable").iloc[0]
-        rows = np.flatnonzero((frames.calls["operation"] == costly["operation"]).to_numpy())
+        costliest = mine["calls"].idxmax()
+        rows = calls_of(frames, costliest)
         message = (
             f"'{name}' takes {mean:.3g} calls, the mean of {count(len(mine), 'operation')} that were done"
             + (f", where {most:g} are tolerated" if mean > most else "")
             + (f"; they have {mine['targets'].mean():.3g} different targets" if twice else "")
-            + f". The costliest took {int(costly['calls']):,}."
+            + f". The costliest took {int(mine['calls'][costliest]):,}."
         )
         findings.append((-mean, _finding(message, frames.calls, rows)))
     findings.sort(key=lambda pair: pair[0])
@@ -358,7 +358,7 @@ def no_bulk(frames: Frames, *, least: int, within_s: float) -> Judgement:
     rows = np.flatnonzero(good.to_numpy())
     if not len(rows):
         return Judgement("NA", threshold=float(least), note="nothing was read one by one")
-    group = _grouped(calls, rows, ("client_id", "person", "operation", "route"))
+    group = grouped(calls, ("client_id", "person", "operation", "route"), rows)
     at = calls["at"].to_numpy()[rows]
     order = np.lexsort((at, group))
     rows, group, at = rows[order], group[order], at[order]
@@ -463,7 +463,8 @@ class _Reads(NamedTuple):
     group: Ints
     """App, person and target."""
     writes: Ints
-    """How many writes of the app for that person had been answered when the read was decided."""
+    """How many writes of the app for that person, and those before, had been answered when the read was
+    decided."""
 
 
 def _reads(frames: Frames) -> _Reads:
@@ -473,23 +474,17 @@ def _reads(frames: Frames) -> _Reads:
     good = api & calls["limit"].isna().to_numpy() & calls["person"].notna().to_numpy()
     good &= ((status >= 200) & (status < 300)) | (status == 304)
     is_read = calls["method"].isin(_READS).to_numpy()
-    who = np.full(len(calls), -1, dtype=np.int64)
-    everyone = np.flatnonzero(good)
-    who[everyone] = _grouped(calls, everyone, ("client_id", "person"))
+    who = grouped(calls, ("client_id", "person"))
     rows = np.flatnonzero(good & is_read)
-    group = _grouped(calls, rows, ("client_id", "person", "target"))
+    group = grouped(calls, ("client_id", "person", "target"), rows)
     order = np.lexsort((at[rows], group))
     rows, group = rows[order], group[order]
     # Writes before each read: by rank among the writes of the same person.
     wrote = np.flatnonzero(good & ~is_read)
-    times, owner = calls["answered"].to_numpy()[wrote], who[wrote]
-    both = np.concatenate([wrote, rows])
-    when, whose = np.concatenate([times, at[rows]]), np.concatenate([owner, who[rows]])
-    is_write = np.arange(len(both)) < len(wrote)
-    sort = np.lexsort((~is_write, when, whose))
-    before = np.empty(len(both), dtype=np.int64)
-    before[sort] = np.cumsum(is_write[sort])
-    return _Reads(rows, group, before[len(wrote) :])
+    answered = calls["answered"].to_numpy()
+    wrote = wrote[np.lexsort((answered[wrote], who[wrote]))]
+    writes = Searched(who[wrote], answered[wrote]).find(who[rows], at[rows], "right")
+    return _Reads(rows, group, writes)
 
 
 class _Lists(NamedTuple):
@@ -516,7 +511,7 @@ def _followed_lists(frames: Frames) -> _Lists:
     none = np.zeros(0, dtype=np.int64)
     if not len(rows):
         return _Lists(none, none, none, none, none)
-    group = _grouped(calls, rows, ("client_id", "person", "tenant", "operation", "route"))
+    group = grouped(calls, ("client_id", "person", "tenant", "operation", "route"), rows)
     at = calls["at"].to_numpy()[rows]
     order = np.lexsort((at, group))
     rows, group, at = rows[order], group[order], at[order]
@@ -541,17 +536,6 @@ def _further_pages(frames: Frames) -> Bools:
         place = np.arange(len(which)) - np.repeat(np.cumsum(lists.pages) - lists.pages, lists.pages)
         further[lists.rows[(which + place)[place > 0]]] = True
     return further
-
-
-def _grouped(calls: pd.DataFrame, rows: Ints, columns: tuple[str, ...]) -> Ints:
-    """One code for each combination of the columns' values, of `rows`; a missing value is one of its own."""
-    codes = np.zeros(len(rows), dtype=np.int64)
-    for name in columns:
-        more = calls[name].cat.codes.to_numpy()[rows].astype(np.int64) + 1
-        codes = codes * (len(calls[name].cat.categories) + 1) + more
-        if len(rows) and int(codes.max()) > 2**31:  # keep the product of the next one small enough
-            codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
-    return codes
 
 
 def _finding(message: str, calls: pd.DataFrame, rows: Ints) -> Finding:

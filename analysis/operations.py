@@ -10,7 +10,7 @@ import pandas as pd
 
 from quotalab.frames import Frames
 from quotalab.rules import MOST_FINDINGS, Finding, Judgement, rule, waits_ns
-from quotalab.rules.meanings import RETRYABLE, operation_places
+from quotalab.rules.meanings import RETRYABLE, calls_of, operation_places
 from quotalab.rules.metrics import HOUR_NS, quantile_ns
 from quotalab.rules.times import clock_time, count, duration, share
 
@@ -80,10 +80,8 @@ def failed_operations(frames: Frames) -> Judgement:
             f"{len(mine):,} of {count(of_name, 'operation')} '{name}' {_was(str(outcome), len(mine))}{why}; "
             f"the most in one hour, {int(hours.iloc[0]):,}, from {clock_time(busiest)}."
         )
-        calls = frames.calls[frames.calls["operation"].isin(mine["operation"])]
-        findings.append(
-            (-len(mine), Finding(message, busiest, tuple(int(seq) for seq in calls["seq"].iloc[:50])))
-        )
+        seqs = frames.calls["seq"].to_numpy()[calls_of(frames, mine.index)[:50]]
+        findings.append((-len(mine), Finding(message, busiest, tuple(seqs.tolist()))))
     findings.sort(key=lambda pair: pair[0])
     return Judgement(verdict, metric, most, tuple(finding for _, finding in findings), note=note)
 
@@ -133,15 +131,15 @@ def long_waits(frames: Frames) -> Judgement:
     late_ns = (answered["ended"] - answered["deadline"]).to_numpy()
     late = answered[late_ns > 0].assign(late_ns=late_ns[late_ns > 0])
     told = late.iloc[np.argsort(-late["late_ns"].to_numpy(), kind="stable")[:MOST_FINDINGS]]
-    calls = frames.calls[frames.calls["operation"].isin(told["operation"])]
-    seqs = calls.groupby("operation", observed=True)["seq"].apply(list).to_dict() if len(told) else {}
-    for row in told.to_dict("records"):
+    rows = calls_of(frames, told.index)
+    of, seq = frames.once(operation_places)[rows], frames.calls["seq"].to_numpy()[rows]
+    for place, row in zip(told.index, told.to_dict("records"), strict=True):
         message = (
             f"'{row['name']}' of {row['person']}, planned for {clock_time(row['planned'])}, was answered "
             f"{duration(row['ended'] - row['planned'])} later, {duration(row['late_ns'])} after its deadline "
             f"(operation {row['operation']})."
         )
-        findings.append(Finding(message, int(row["ended"]), tuple(seqs.get(row["operation"], ())[:50])))
+        findings.append(Finding(message, int(row["ended"]), tuple(seq[of == place][:50].tolist())))
     note = (
         f"{count(len(late), 'operation')} of {len(answered):,} answered after the deadline"
         if len(late)

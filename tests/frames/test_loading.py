@@ -63,10 +63,10 @@ def test_maps_become_a_column_for_each_limit(tmp_path):
 def test_a_slice_of_maps_with_nulls_is_unpacked_by_its_own_rows():
     """Offsets of a sliced map array, and rows that are null, do not shift what belongs to whom."""
     kind = pa.map_(pa.string(), pa.int64())
-    rows = [[("a", 9)], [("a", 1), ("b", 2)], None, [], [("b", 3)]]
+    rows = pa.array([[("a", 9)], [("a", 1), ("b", 2)], None, [], [("b", 3)]], kind)
     columns: dict = {}
     names = ["a"]
-    _unpack(pa.array(rows, kind)[1:], "charge", names, columns)
+    _unpack([rows[1:3], rows[3:]], 4, "charge", names, columns)
     assert names == ["a", "b"]
     assert list(columns["charge:a"]) == [1, pd.NA, pd.NA, pd.NA]
     assert list(columns["charge:b"]) == [2, pd.NA, pd.NA, 3]

@@ -18,7 +18,7 @@ FAULTS = {
     "early: a promise is a nanosecond shorter": (meanings, "end = at + frames.once(promises_ns)", " - 1"),
     "early: the key of the limit is lost": (meanings, "_pair(key, operation), known, known", "operation"),
     "retries: the idempotency key is lost": (meanings, "_pair(who, idempotency), idempotency >= 0,", "False"),
-    "retries: the person is lost": (meanings, '["client_id", "person", "target"]', "target"),
+    "retries: the person is lost": (meanings, '("client_id", "person", "target")', "target"),
     "retries: ten minutes are a nanosecond": (meanings, "_LINK_NS = 600 * 1_000_000_000", "1"),
     "retries: the count is off by one": (meanings, "depth = (attempt >= 0).astype(np.int64)", "+ 1"),
     "windows: a window is one nanosecond long": (windows, "axis - window_ns", "axis - 1"),

@@ -190,7 +190,8 @@ class Searched:
         self._span = int(at_ns.max()) - self._first_ns if len(at_ns) else 0
         self._instants = None
         if len(starts) * (self._span + 3) > 2 * _MOST:
-            self._instants = np.unique(at_ns)
+            self._instants = np.sort(at_ns)
+            self._instants = self._instants[runs(self._instants)]
             self._first_ns, self._span = 0, len(self._instants)
             at_ns = np.searchsorted(self._instants, at_ns)
         self._axis = code * (self._span + 3) + (at_ns - self._first_ns + 1)

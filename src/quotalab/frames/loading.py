@@ -30,8 +30,9 @@ error category. `events`: seq int64; at int64 ns; what, who category; details st
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +45,7 @@ import pyarrow as pa
 from quotalab.errors import RunFolderError
 from quotalab.frames.rows import sound_rows
 from quotalab.ledger.folder import RunDescription, RunFolder
-from quotalab.ledger.reader import LedgerTables, read_ledger
+from quotalab.ledger.columns import Columns, LedgerColumns, open_ledger
 from quotalab.profiles.provider import Provider, parse_provider
 from quotalab.profiles.reading import Table
 from quotalab.profiles.rules import RuleSettings, rule_settings
@@ -59,6 +60,7 @@ RECORDED = "recorded"
 _HEADERS = ("request_headers", "response_headers")  # their JSON costs more to read than all else together
 _BY_LIMIT = {"keys": "key", "charges": "charge", "remaining": "remaining"}
 _NULLABLE = ("retry_after_ns",)
+_NOTHING = np.empty(0, dtype=object)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +133,7 @@ def load(folder: Path) -> Frames:
     if not isinstance(settings, dict):
         raise RunFolderError(f"{folder / 'inputs' / 'rules.json'}: must hold a JSON object")
     by_rule = rule_settings(Table(settings, str(folder / "inputs" / "rules.json")))
-    frames = frames_of(read_ledger(folder), provider, run, by_rule, folder)
+    frames = frames_of(open_ledger(folder), provider, run, by_rule, folder)
     if not frames.is_recorded:
         return frames
     recording = run_folder.read_input("recording.json")
@@ -147,7 +149,7 @@ def load(folder: Path) -> Frames:
 
 
 def frames_of(
-    tables: LedgerTables,
+    tables: LedgerColumns,
     provider: Provider,
     run: RunDescription,
     settings: RuleSettings,
@@ -160,19 +162,17 @@ def frames_of(
     provider, undrawn = _with_drawn(provider.for_people(run.users), events)
     names = [limit.name for limit in provider.limits]
     calls: dict[str, Any] = {}
-    for column in tables.calls.schema.names:
-        array = tables.calls.column(column).combine_chunks()
-        if column in _HEADERS:
+    for column in tables.calls.schema:
+        if column.name in _HEADERS:
             continue
-        if column in _BY_LIMIT:
-            _unpack(array, _BY_LIMIT[column], names, calls)
-        elif column == "oauth":
-            for i in range(array.type.num_fields):
-                part = array.field(i) if array.null_count == 0 else pa.compute.struct_field(array, i)
-                is_text = pa.types.is_string(part.type)
-                calls[f"oauth:{array.type.field(i).name}"] = _category(part) if is_text else _nullable(part)
+        if column.name in _BY_LIMIT:
+            _unpack(tables.calls.parts(column.name), tables.calls.rows, _BY_LIMIT[column.name], names, calls)
+        elif column.name == "oauth":
+            for field in column.type:
+                calls[f"oauth:{field.name}"] = _column(tables.calls, "oauth", where / "calls", field.name)
         else:
-            calls[column] = _column(array, column, where / "calls")
+            calls[column.name] = _column(tables.calls, column.name, where / "calls")
+    pa.default_memory_pool().release_unused()
     return Frames(
         calls=pd.DataFrame(calls, copy=False),
         operations=_frame(tables.operations, where / "operations"),
@@ -204,73 +204,133 @@ def _with_drawn(provider: Provider, events: pd.DataFrame) -> tuple[Provider, tup
     return replace(provider, limits=limits), tuple(undrawn)
 
 
-def _frame(table: pa.Table, where: Path) -> pd.DataFrame:
-    columns = {name: _column(table.column(name).combine_chunks(), name, where) for name in table.schema.names}
+def _frame(table: Columns, where: Path) -> pd.DataFrame:
+    columns = {name: _column(table, name, where) for name in table.schema.names}
     return pd.DataFrame(columns, copy=False)
 
 
-def _column(array: pa.Array, name: str, where: Path) -> Any:
+def _column(table: Columns, name: str, where: Path, field_name: str | None = None) -> Any:
+    """One column as the frames have it, read part by part: what is not kept is never there as a whole."""
+    kind = table.schema.field(name).type
+    kind = kind if field_name is None else kind.field(field_name).type
+    parts = table.parts(name, field_name)
     if name == "details":
-        return pd.Series(array.to_numpy(zero_copy_only=False), dtype="str")
-    if pa.types.is_string(array.type):
-        return _category(array)
-    if name in _NULLABLE:
-        return _nullable(array)
-    if array.null_count:
-        raise RunFolderError(f"{where}: the column {name!r} lacks a value that every row must have")
-    if pa.types.is_timestamp(array.type):
-        array = array.view(pa.int64())
-    return array.to_numpy(zero_copy_only=False)
+        return pd.Series(np.concatenate([_NOTHING, *map(_objects, parts)]), dtype="str")
+    if pa.types.is_string(kind):
+        return _category(parts, table.rows)
+    may_lack = field_name is not None or name in _NULLABLE
+    dtype = np.dtype(np.int64) if may_lack or pa.types.is_timestamp(kind) else np.dtype(kind.to_pandas_dtype())
+    values = np.empty(table.rows, dtype=dtype)
+    missing = np.zeros(table.rows if may_lack else 0, dtype=bool)
+    start = 0
+    for part in parts:
+        end = start + len(part)
+        if may_lack:
+            missing[start:end] = part.is_null().to_numpy(zero_copy_only=False)
+            part = part.fill_null(0)
+        elif part.null_count:
+            raise RunFolderError(f"{where}: the column {name!r} lacks a value that every row must have")
+        values[start:end] = part.view(pa.int64()) if pa.types.is_timestamp(kind) else part
+        start = end
+    return pd.arrays.IntegerArray(values, missing) if may_lack else values
 
 
-def _category(array: pa.Array) -> pd.Categorical:
-    encoded = array.dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    categories = pd.Index(encoded.dictionary.to_numpy(zero_copy_only=False), dtype="str")
-    return pd.Categorical.from_codes(codes, categories=categories)
+def _objects(array: pa.Array) -> npt.NDArray[Any]:
+    texts: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return texts
 
 
-def _nullable(array: pa.Array) -> pd.arrays.IntegerArray:
-    missing = array.is_null().to_numpy(zero_copy_only=False)
-    values = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    return pd.arrays.IntegerArray(values, missing)
+def _category(parts: Iterable[pa.Array], rows: int) -> pd.Categorical:
+    """Texts as categories, in order of their first appearance."""
+    encoded = [part if pa.types.is_dictionary(part.type) else part.dictionary_encode() for part in parts]
+    codes = np.empty(rows, dtype=np.int32)
+    texts = pa.array([], pa.string())
+    start = 0
+    if encoded:
+        chunks = pa.chunked_array(encoded).unify_dictionaries().chunks
+        del encoded
+        texts = chunks[0].dictionary
+        for chunk in chunks:
+            codes[start : start + len(chunk)] = chunk.indices.fill_null(-1)
+            start += len(chunk)
+    highest = np.maximum.accumulate(codes) if rows else np.array([-1])
+    if highest[0] <= 0 and highest[-1] == len(texts) - 1 and (np.diff(highest) <= 1).all():
+        return _of_codes(codes, texts, np.arange(len(texts)))
+    # Whoever wrote the file had them in another order, or more of them.
+    known = np.flatnonzero(codes >= 0)[::-1]
+    first = np.full(len(texts), rows, dtype=np.int64)
+    first[codes[known]] = known  # of several rows the last one stays, which is the first
+    order = np.argsort(first, kind="stable")
+    return _of_codes(codes, texts, order[first[order] < rows])
 
 
-def _unpack(array: pa.MapArray, prefix: str, names: list[str], columns: dict[str, Any]) -> None:
+def _of_codes(codes: npt.NDArray[np.int32], texts: pa.Array, kept: npt.NDArray[np.int64]) -> pd.Categorical:
+    """The categorical of these codes, with those of the texts that are `kept`, in that order."""
+    if len(kept) < len(texts) or (np.diff(kept) < 0).any():
+        place = np.full(len(texts) + 1, -1, dtype=np.int32)
+        place[kept] = np.arange(len(kept))
+        codes, texts = place[codes], texts.take(pa.array(kept))
+    found = pd.Categorical.from_codes(codes, categories=pd.Index(texts.to_pandas(), dtype="str"))
+    # To see that no category is there twice pandas has made an object and a place in a hash table of each, and
+    # keeps them with its index: several times what the texts themselves take. A copy has them not.
+    return copy.deepcopy(found)
+
+
+def _unpack(
+    parts: Iterable[pa.MapArray], rows: int, prefix: str, names: list[str], columns: dict[str, Any]
+) -> None:
     """A column for each limit of a column of maps; limits not in `names` yet are added to it."""
-    rows = len(array)
-    offsets = array.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
-    lengths = np.diff(offsets)
-    if array.null_count:
-        lengths = np.where(array.is_null().to_numpy(zero_copy_only=False), 0, lengths)
-    row_of = np.repeat(np.arange(rows), lengths)
-    # A row that is null may still span entries; only the entries of other rows are looked at.
-    entry = np.repeat(offsets[:-1], lengths) + _counting(lengths)
-    # `keys` and `items` hold all entries of the buffer, to which the offsets point.
-    encoded = array.keys.dictionary_encode()
-    limit_of = encoded.indices.to_numpy(zero_copy_only=False)[entry]
-    found = encoded.dictionary.to_pylist()
-    items = array.items
-    is_text = pa.types.is_string(items.type)
-    if is_text:
-        texts = items.dictionary_encode()
-        values = texts.indices.fill_null(-1).to_numpy(zero_copy_only=False)[entry].astype(np.int64)
-        categories = pd.Index(texts.dictionary.to_numpy(zero_copy_only=False), dtype="str")
-    else:
-        values = items.fill_null(0).to_numpy(zero_copy_only=False)[entry]
-    names += [name for name in found if name not in names]
-    for name in names:
-        mine = limit_of == (found.index(name) if name in found else -1)
-        column = np.full(rows, -1 if is_text else 0, dtype=np.int64)
-        column[row_of[mine]] = values[mine]
+    found: dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]] = {}
+    texts: list[pa.Array] = [pa.array([], pa.string())]
+    met = start = 0
+    for part in parts:
+        row_of, limit_of, limits, items = _entries(part)
+        is_text = pa.types.is_string(items.type)
         if is_text:
-            columns[f"{prefix}:{name}"] = pd.Categorical.from_codes(
-                column, categories=categories
-            ).remove_unused_categories()
+            encoded = items.dictionary_encode()
+            texts.append(encoded.dictionary)
+            values = np.where(encoded.indices.is_null(), -1, encoded.indices.fill_null(0).to_numpy() + met)
+            met += len(encoded.dictionary)
         else:
-            missing = np.ones(rows, dtype=bool)
-            missing[row_of[mine]] = False
-            columns[f"{prefix}:{name}"] = pd.arrays.IntegerArray(column, missing)
+            values = items.fill_null(0).to_numpy(zero_copy_only=False)
+        names += [name for name in limits if name not in names]
+        for code, name in enumerate(limits):
+            if name not in found:
+                none = np.full(rows, -1, np.int32) if is_text else np.zeros(rows, np.int64)
+                found[name] = none, np.ones(0 if is_text else rows, dtype=bool)
+            mine = limit_of == code
+            column, missing = found[name]
+            column[start + row_of[mine]] = values[mine]
+            if not is_text:
+                missing[start + row_of[mine]] = False
+        start += len(part)
+    of_all = pa.concat_arrays(texts).dictionary_encode()
+    place = np.append(of_all.indices.to_numpy(), -1).astype(np.int32)
+    for name in names:
+        if prefix == "key":
+            codes = place[found[name][0]] if name in found else np.full(rows, -1, np.int32)
+            used = np.zeros(len(of_all.dictionary) + 1, dtype=bool)
+            used[codes] = True
+            columns[f"{prefix}:{name}"] = _of_codes(codes, of_all.dictionary, np.flatnonzero(used[:-1]))
+        else:
+            none = np.zeros(rows, np.int64), np.ones(rows, dtype=bool)
+            columns[f"{prefix}:{name}"] = pd.arrays.IntegerArray(*found.get(name, none))
+
+
+def _entries(
+    part: pa.MapArray,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], list[str], pa.Array]:
+    """Of the entries of a part of a column of maps: row, code of the limit; the limits; and the items."""
+    offsets = part.offsets.to_numpy(zero_copy_only=False)
+    lengths = np.diff(offsets)
+    if part.null_count:
+        lengths = np.where(part.is_null().to_numpy(zero_copy_only=False), 0, lengths)
+    row_of = np.repeat(np.arange(len(part)), lengths)
+    # A row that is null may still span entries; only the entries of other rows are looked at.
+    entry = pa.array(np.repeat(offsets[:-1], lengths) + _counting(lengths))
+    # `keys` and `items` hold all entries of the buffer, to which the offsets point.
+    limits = part.keys.take(entry).dictionary_encode()
+    return row_of, limits.indices.to_numpy(), limits.dictionary.to_pylist(), part.items.take(entry)
 
 
 def _counting(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -280,7 +340,8 @@ def _counting(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _api_calls(frames: Frames) -> pd.DataFrame:
-    return frames.calls[frames.calls["kind"] == "api"]
+    is_api = (frames.calls["kind"] == "api").to_numpy()
+    return frames.calls if is_api.all() else frames.calls[is_api]
 
 
 def _span_ns(frames: Frames) -> tuple[int, int]:

@@ -29,6 +29,7 @@ from quotalab.frames.limits import asked
 from quotalab.frames.loading import RECORDED, Frames, frames_of
 from quotalab.ledger.canonical import ledger_sha256
 from quotalab.ledger.folder import RunDescription, RunFolder
+from quotalab.ledger.columns import LedgerColumns
 from quotalab.ledger.reader import LedgerTables, compact
 from quotalab.ledger.redaction import REDACTED, shown, shown_header
 from quotalab.ledger.schema import CALLS, EVENTS, OPERATIONS
@@ -359,7 +360,7 @@ def _decided(
         return LedgerTables(calls, OPERATIONS.empty_table(), EVENTS.empty_table(), torn=False)
 
     def framed(limit: Sequence[str | None] | None = None) -> Frames:
-        return frames_of(tables(limit), provider, run, {}, None)
+        return frames_of(LedgerColumns.of(tables(limit)), provider, run, {}, None)
 
     bare = framed()
     limits = bare.provider.limits

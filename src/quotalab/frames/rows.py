@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from quotalab.errors import RunFolderError
-from quotalab.ledger.reader import LedgerTables
+from quotalab.ledger.columns import Columns, LedgerColumns
 from quotalab.ledger.schema import SCHEMAS
 
 __all__ = ["sound_rows"]
 
 
-def sound_rows(tables: LedgerTables, folder: Path) -> tuple[LedgerTables, tuple[str, ...]]:
+def sound_rows(tables: LedgerColumns, folder: Path) -> tuple[LedgerColumns, tuple[str, ...]]:
     """The tables in order of `seq`, each row once, and a sentence for whatever had to be put right.
 
     A row that is there twice, the same in every column, is kept once. `seq` counts over all tables of a run:
@@ -30,11 +30,12 @@ def sound_rows(tables: LedgerTables, folder: Path) -> tuple[LedgerTables, tuple[
     return replace(tables, **sound), (*tables.notes, *notes)
 
 
-def _sound(name: str, table: pa.Table, folder: Path, notes: list[str]) -> pa.Table:
-    seq = _seq(table)
+def _sound(name: str, columns: Columns, folder: Path, notes: list[str]) -> Columns:
+    seq = _seq(columns)
     steps = np.diff(seq)
     if (steps > 0).all():
-        return table
+        return columns
+    table = columns.whole()
     order = np.argsort(seq, kind="stable")
     if (steps < 0).any():
         notes.append(f"the rows of {name} were out of order, and were sorted by seq")
@@ -47,15 +48,14 @@ def _sound(name: str, table: pa.Table, folder: Path, notes: list[str]) -> pa.Tab
                 raise _mixed(folder, int(seq[place]))
         notes.append(f"{int(again.sum()):,} rows of {name} were there twice, and are counted once")
         table = table.filter(pa.array(~again))
-    return table
+    return Columns(table)
 
 
-def _seq(table: pa.Table) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    column = table.column("seq")
-    if column.null_count:
+def _seq(columns: Columns) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    parts = list(columns.parts("seq"))
+    if any(part.null_count for part in parts):
         return np.empty(0, dtype=np.int64)  # refused where columns are read, with the table's name
-    found: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = column.to_numpy()
-    return found
+    return np.concatenate([np.empty(0, dtype=np.int64), *(part.to_numpy() for part in parts)])
 
 
 def _mixed(folder: Path, seq: int) -> RunFolderError:

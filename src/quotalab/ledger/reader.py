@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +16,8 @@ from quotalab.errors import RunFolderError
 from quotalab.ledger.schema import SCHEMAS
 
 __all__ = ["LedgerTables", "compact", "read_cells", "read_ledger"]
+
+T = TypeVar("T")
 
 
 _ADDED_COLUMNS = ("token_at",)
@@ -40,17 +42,23 @@ def read_ledger(folder: Path) -> LedgerTables:
 
     Raises `RunFolderError` when a table is missing or is not a ledger's.
     """
-    tables: dict[str, pa.Table] = {}
+    return LedgerTables(**each_table(folder, read_parquet, lambda table: table))
+
+
+def each_table(
+    folder: Path, of_parquet: Callable[[Path, pa.Schema], T], of_streams: Callable[[pa.Table], T]
+) -> dict[str, Any]:
+    """What `of_parquet` or `of_streams` makes of each table; beside them `torn` and `notes`."""
+    tables: dict[str, Any] = {}
     torn = False
     notes = []
     for table, schema in SCHEMAS.items():
         parquet = folder / f"{table}.parquet"
         if parquet.exists():
-            found = _read_parquet(parquet)
-            unknown = [name for name in found.schema.names if name not in schema.names]
+            tables[table] = of_parquet(parquet, schema)
+            unknown = [name for name in pq.read_schema(parquet).names if name not in schema.names]
             if unknown:
                 notes.append(f"{parquet.name} has {', '.join(unknown)}, which this version does not know")
-            tables[table] = _conform(found, schema, parquet)
             continue
         parts = sorted(folder.glob(f"{table}.*.arrows"))
         if not parts:
@@ -62,10 +70,9 @@ def read_ledger(folder: Path) -> LedgerTables:
             whole, part_torn = _read_stream(part, schema)
             batches += whole
             torn = torn or part_torn
-        tables[table] = pa.Table.from_batches(batches, schema=schema)
-        if len(parts) > 1:
-            tables[table] = tables[table].sort_by("seq")
-    return LedgerTables(**tables, torn=torn, notes=tuple(notes))
+        found = pa.Table.from_batches(batches, schema=schema)
+        tables[table] = of_streams(found if len(parts) == 1 else found.sort_by("seq"))
+    return tables | {"torn": torn, "notes": tuple(notes)}
 
 
 def read_cells(folder: Path, column: str, rows: Sequence[int]) -> list[Any]:
@@ -90,7 +97,7 @@ def read_cells(folder: Path, column: str, rows: Sequence[int]) -> list[Any]:
                     inside = pa.array([row - end + size for row in mine], pa.int64())
                     found |= zip(mine, cells.take(inside).to_pylist(), strict=True)
     except (pa.ArrowException, OSError) as error:
-        raise RunFolderError(f"{path}: is not a readable Parquet file: {_first_line(error)}") from error
+        raise unreadable(path, error) from error
     return [found[row] for row in rows]
 
 
@@ -111,14 +118,27 @@ def compact(folder: Path, tables: LedgerTables) -> dict[str, str]:
     return written
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
+    """A table of a file. Raises `RunFolderError` when it cannot be read or is not a ledger's."""
     try:
-        return pq.read_table(path, memory_map=True)
+        table = pq.read_table(path, memory_map=True)
     except (pa.ArrowException, OSError) as error:
-        raise RunFolderError(f"{path}: is not a readable Parquet file: {_first_line(error)}") from error
+        raise unreadable(path, error) from error
+    return conform(table, schema, path)
 
 
-def _conform(table: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
+def unreadable(path: Path, error: Exception) -> RunFolderError:
+    """What is raised when Parquet cannot make sense of a file."""
+    return RunFolderError(f"{path}: is not a readable Parquet file: {_first_line(error)}")
+
+
+def of_another_type(path: Path, error: Exception) -> RunFolderError:
+    """What is raised when a column's values are not those of a ledger's."""
+    return RunFolderError(f"{path}: a column is of another type: {_first_line(error)}")
+
+
+def conform(table: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
+    """The table with the columns of `schema`, and their types. Raises `RunFolderError` when it has not."""
     table = _with_added(table, schema)
     missing = [name for name in schema.names if name not in table.schema.names]
     if missing:
@@ -128,7 +148,7 @@ def _conform(table: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError) as error:
-        raise RunFolderError(f"{path}: a column is of another type: {_first_line(error)}") from error
+        raise of_another_type(path, error) from error
 
 
 def _with_added(table: pa.Table, schema: pa.Schema) -> pa.Table:

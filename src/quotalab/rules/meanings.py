@@ -7,9 +7,12 @@ person, route or target, and time; `linked_by` says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from quotalab.frames import Frames
 
@@ -17,8 +20,10 @@ __all__ = [
     "INFERRED",
     "PERMANENT",
     "RETRYABLE",
+    "calls_of",
     "early_after_failures",
     "early_calls",
+    "grouped",
     "operation_places",
     "promises_ns",
     "repeats",
@@ -89,12 +94,19 @@ def early_after_failures(frames: Frames) -> pd.DataFrame:
 def operation_places(frames: Frames) -> Ints:
     """For each call the position of its operation in `frames.operations`; -1: it has none, or none that is
     there. Use with ``frames.once``."""
-    ids = pd.Index(frames.operations["operation"].astype(object))
-    operation = frames.calls["operation"].cat
-    found: Ints = np.append(ids.get_indexer(operation.categories), -1)[operation.codes.to_numpy()].astype(
-        np.int64
-    )
+    ours, theirs = frames.operations["operation"].cat, frames.calls["operation"].cat
+    texts = [pa.array(one.categories, pa.large_string()) for one in (theirs, ours)]
+    code = pa.compute.index_in(texts[0], value_set=texts[1]).fill_null(-1).to_numpy(zero_copy_only=False)
+    row = np.full(len(texts[1]) + 1, -1, dtype=np.int64)
+    codes = ours.codes.to_numpy()[::-1]
+    row[codes[codes >= 0]] = np.flatnonzero(codes[::-1] >= 0)[::-1]  # the first of several
+    found: Ints = np.append(row[code], -1)[theirs.codes.to_numpy()]
     return found
+
+
+def calls_of(frames: Frames, places: npt.ArrayLike) -> Ints:
+    """The rows of the calls of some operations, these by their positions in `frames.operations`."""
+    return np.flatnonzero(np.isin(frames.once(operation_places), places))
 
 
 def promises_ns(frames: Frames) -> Ints:
@@ -113,15 +125,22 @@ def _early(frames: Frames, key: Ints, told: Bools, *, of_others: bool) -> pd.Dat
     refusals = callers[told[callers]]
     if not len(refusals):
         return _no_early()
-    operation = calls["operation"].cat.codes.to_numpy().astype(np.int64)
-    who = _codes(calls, ["client_id", "person", "route"])
-    who[calls["person"].isna().to_numpy()] = -1
     sent, at, done = (calls[name].to_numpy() for name in ("sent", "at", "done"))
     end = at + frames.once(promises_ns)
     if frames.run.clock != "virtual":
         end = end - (done - at)
+    # A call that came after the end of every promise, to whomever, is not looked at any further.
+    told_first = refusals[np.argsort(done[refusals], kind="stable")]
+    open_until = np.append(np.iinfo(np.int64).min, np.maximum.accumulate(end[told_first]))
+    callers = callers[open_until[np.searchsorted(done[told_first], sent[callers], "right")] >= at[callers]]
+    rows = np.union1d(refusals, callers)
+    refusals, callers = np.searchsorted(rows, refusals), np.searchsorted(rows, callers)
+    key, sent, at, done, end = (one[rows] for one in (key, sent, at, done, end))
+    operation = calls["operation"].cat.codes.to_numpy()[rows].astype(np.int64)
+    who = grouped(calls, ("client_id", "person", "route"), rows)
+    who[calls["person"].isna().to_numpy()[rows]] = -1
     # From nearest to farthest link; the first that holds is the call's.
-    known, everyone = operation >= 0, np.ones(len(calls), dtype=bool)
+    known, everyone = operation >= 0, np.ones(len(rows), dtype=bool)
     links = [
         ("operation", True, _pair(key, operation), known, known),
         ("person, route and time", True, _pair(key, who), ~known, everyone),
@@ -135,7 +154,7 @@ def _early(frames: Frames, key: Ints, told: Bools, *, of_others: bool) -> pd.Dat
         after = callers[is_call[callers] & (group[callers] >= 0)]
         last = _latest(group, before, done, end, after, sent)
         hit = (last >= 0) & (end[np.maximum(last, 0)] > at[after])
-        columns = {"row": after[hit], "refusal": last[hit], "same": same, "linked_by": linked_by}
+        columns = {"row": rows[after[hit]], "refusal": rows[last[hit]], "same": same, "linked_by": linked_by}
         columns |= {"early_ns": end[last[hit]] - at[after[hit]], "rank": rank}
         found.append(pd.DataFrame(columns))
     return pd.concat([one for one in found if len(one)] or found[:1], ignore_index=True)
@@ -246,7 +265,7 @@ def _linked(frames: Frames, again: Bools, within_ns: Ints) -> pd.DataFrame:
         for kind, (group, is_attempt, is_retry) in enumerate(links):
             # Only where something may be retried at all: in most runs that is a small part.
             mine = rows[group[rows] >= 0]
-            mine = mine[np.isin(group[mine], np.unique(group[mine[again[mine]]]))]
+            mine = mine[pd.Series(group[mine]).isin(group[mine[again[mine]]]).to_numpy()]
             before, after = mine[is_attempt[mine]], mine[is_retry[mine]]
             last = _latest(group, before, done, done, after, sent)
             holds = (last >= 0) & again[np.maximum(last, 0)]
@@ -271,7 +290,7 @@ def _linked(frames: Frames, again: Bools, within_ns: Ints) -> pd.DataFrame:
 
 
 def _who(frames: Frames) -> Ints:
-    return _codes(frames.calls, ["client_id", "person", "target"])
+    return grouped(frames.calls, ("client_id", "person", "target"))
 
 
 def _latest(group: Ints, before: Ints, done: Ints, value: Ints, after: Ints, sent: Ints) -> Ints:
@@ -304,13 +323,16 @@ def _latest(group: Ints, before: Ints, done: Ints, value: Ints, after: Ints, sen
     return found
 
 
-def _codes(calls: pd.DataFrame, columns: list[str]) -> Ints:
-    """One code for each combination of categoricals; a missing value is a value of its own."""
-    codes = calls[columns[0]].cat.codes.to_numpy().astype(np.int64) + 1
-    for name in columns[1:]:
-        more = calls[name].cat.codes.to_numpy().astype(np.int64) + 1
-        codes = np.unique(codes, return_inverse=True)[1] * (int(more.max(initial=0)) + 1) + more
-    return codes.astype(np.int64)
+def grouped(calls: pd.DataFrame, columns: Sequence[str], rows: Ints | slice = slice(None)) -> Ints:
+    """One code for each combination of the categoricals' values, of `rows`; a missing value is one of its own.
+
+    Codes are of 0 or more, and small: at most 2**31, or below the number of rows."""
+    codes = np.zeros(len(calls["seq"].to_numpy()[rows]), dtype=np.int64)
+    for name in columns:
+        codes = codes * (len(calls[name].cat.categories) + 1) + calls[name].cat.codes.to_numpy()[rows] + 1
+        if len(codes) and int(codes.max()) > 2**31:  # keep the product of the next one small enough
+            codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    return codes
 
 
 def _pair(one: Ints, other: Ints) -> Ints:

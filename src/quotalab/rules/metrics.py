@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from quotalab.frames import Frames
-from quotalab.rules.meanings import retries
+from quotalab.rules.meanings import operation_places, retries
 
 __all__ = ["HOUR_NS", "demand", "metrics", "quantile_ns", "waits_ns"]
 
@@ -70,14 +70,13 @@ def _failed(calls: pd.DataFrame) -> pd.Series:
 def _calls_wanted(frames: Frames) -> npt.NDArray[np.float64]:
     """How many calls each operation would have taken, had none been refused and none failed. Use with
     ``frames.once``."""
-    operations, calls = frames.operations, frames.api_calls
-    admitted = calls[calls["limit"].isna() & ~_failed(calls)]
+    operations, calls = frames.operations, frames.calls
+    admitted = ((calls["kind"] == "api") & calls["limit"].isna() & ~_failed(calls)).to_numpy()
     done = operations[operations["outcome"] == "done"]
-    made = admitted["operation"].value_counts()
-    if not made.sum():
-        return np.full(len(operations), len(admitted) / len(done) if len(done) else 1.0)
-    made.index = made.index.astype("str")  # looked up as texts: two sets of a million categories are slow
-    each = made.reindex(done["operation"].astype("str"), fill_value=0).to_numpy()
+    if not (admitted & calls["operation"].notna().to_numpy()).any():
+        return np.full(len(operations), int(admitted.sum()) / len(done) if len(done) else 1.0)
+    of = frames.once(operation_places)[admitted]
+    each = np.bincount(of[of >= 0], minlength=len(operations))[done.index.to_numpy()]
     fallback = float(each.mean()) if len(done) else 1.0
     codes = operations["name"].cat.codes.to_numpy().astype(np.int64)
     names = len(operations["name"].cat.categories)
