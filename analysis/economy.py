@@ -253,13 +253,13 @@ def calls_per_operation(frames: Frames, *, most: float, waste: float) -> Judgeme
         twice = targets_of > 0 and float(mine["calls"].sum()) >= waste * targets_of
         if mean <= most and not twice:
             continue
-        costliest = mine["calls"].idxmax()
-        rows = calls_of(frames, costliest)
+        costliest = int(np.argmax(mine["calls"].to_numpy()))
+        rows = calls_of(frames, mine.index[costliest])
         message = (
             f"'{name}' takes {mean:.3g} calls, the mean of {count(len(mine), 'operation')} that were done"
             + (f", where {most:g} are tolerated" if mean > most else "")
             + (f"; they have {mine['targets'].mean():.3g} different targets" if twice else "")
-            + f". The costliest took {int(mine['calls'][costliest]):,}."
+            + f". The costliest took {int(mine['calls'].iloc[costliest]):,}."
         )
         findings.append((-mean, _finding(message, frames.calls, rows)))
     findings.sort(key=lambda pair: pair[0])

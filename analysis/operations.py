@@ -460,11 +460,10 @@ class _Ends(NamedTuple):
 
 def _ends(frames: Frames) -> _Ends:
     calls, operations = frames.calls, frames.operations
-    of = frames.once(operation_places).copy()
-    of[(calls["actor"] != "app").to_numpy()] = -1
+    of = frames.once(operation_places)
     status, done = calls["status"].to_numpy(), calls["done"].to_numpy()
     refused = calls["limit"].notna().to_numpy()
-    rows = np.flatnonzero(of >= 0)
+    rows = np.flatnonzero((of >= 0) & (calls["actor"] == "app").to_numpy())
     rows = rows[np.argsort(done[rows], kind="stable")]
     last = np.full(len(operations), -1, dtype=np.int64)
     last[of[rows]] = rows  # of equal places the last one stays
@@ -476,15 +475,15 @@ def _ends(frames: Frames) -> _Ends:
         none = np.zeros(len(operations), dtype=bool)
         return _Ends(last, none, last, none)
     trouble = (last >= 0) & (refused | np.isin(status, RETRYABLE))[has]
-    promise = calls["retry_after_ns"].to_numpy(dtype=np.int64, na_value=-1)
-    at = calls["at"].to_numpy()
+    promise = calls["retry_after_ns"].to_numpy(dtype=np.int64, na_value=-1)[has]
+    at, done = calls["at"].to_numpy()[has], done[has]
     wait_ns = frames.provider.approval.retry_wait_ns
     ready = np.where(promise >= 0, np.maximum(at + promise, done), done + wait_ns)
     for_good = [
         limit.name for limit in frames.provider.limits if limit.kind == "balance" and not limit.period_ns
     ]
-    ready[calls["limit"].isin(for_good).to_numpy()] = np.iinfo(np.int64).max
-    return _Ends(last, trouble, ready[has], (last >= 0) & ~bad)
+    ready[calls["limit"].isin(for_good).to_numpy()[has]] = np.iinfo(np.int64).max
+    return _Ends(last, trouble, ready, (last >= 0) & ~bad)
 
 
 def _cut_off(frames: Frames) -> Bools:

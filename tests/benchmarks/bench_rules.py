@@ -2,7 +2,7 @@
 
 A day is made up whole, as arrays: people who call at random under one limit of calls an hour, of which a
 fiftieth is refused, decided and promised exactly as the sandbox would, so that no rule or account is at odds
-with it::
+with it. Before them each person's token is renewed, as no ledger is of calls to the API alone::
 
     ./lab python tests/benchmarks/bench_rules.py            1e5 and 1e6 calls
     ./lab python tests/benchmarks/bench_rules.py --long     and 1e7: some 15 minutes, 8 GB
@@ -71,7 +71,7 @@ def make(folder: Path, calls: int) -> Path:
     none = pa.nulls(calls, pa.string())
     zero = pa.array(np.zeros(calls, dtype=np.int64))
     columns = {
-        "seq": pa.array(np.arange(calls)),
+        "seq": pa.array(PEOPLE + np.arange(calls)),
         "sent": pa.array(at - 20 * 10**6),
         "at": pa.array(at),
         "answered": pa.array(answered),
@@ -106,14 +106,38 @@ def make(folder: Path, calls: int) -> Path:
             columns.get(one.name, none).cast(one.type) if one.name in columns else pa.nulls(calls, one.type)
             for one in CALLS
         ],
-        "operations": _operations(at[::2], person[::2], refused[::2], names, people, calls),
+        "operations": _operations(at[::2], person[::2], refused[::2], names, people, PEOPLE + calls),
         "events": [pa.nulls(0, one.type) for one in EVENTS],
     }
     for stream in folder.glob("*.arrows"):
         stream.unlink()
     for name, arrays in tables.items():
-        pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMAS[name]), folder / f"{name}.parquet")
+        table = pa.Table.from_arrays(arrays, schema=SCHEMAS[name])
+        if name == "calls":
+            table = pa.concat_tables([_renewals(people), table])
+        pq.write_table(table, folder / f"{name}.parquet")
     return folder
+
+
+def _renewals(people: list[str]) -> pa.Table:
+    """A refresh of each person's token, all before the day begins."""
+    rows = []
+    for i, person in enumerate(people):
+        at = START_NS - (len(people) - i) * 10**6
+        facts = {"grant_type": "refresh_token", "refresh_token": f"r{i}", "issued_token": f"t{i}"}
+        row = dict.fromkeys(CALLS.names) | dict.fromkeys(("sent", "at", "answered", "done"), at)
+        row |= {"seq": i, "kind": "token", "actor": "app", "client_id": "app", "person": person}
+        row |= {
+            "ip": "10.0.0.1",
+            "method": "POST",
+            "path": "/oauth/token",
+            "target": f"token-{i}",
+            "status": 200,
+        }
+        row |= dict.fromkeys(("cost", "objects", "objects_asked", "bytes"), 0)
+        row |= {"keys": (), "charges": (), "remaining": (), "oauth": facts}
+        rows.append(row | {"request_headers": "{}", "response_headers": "{}"})
+    return pa.Table.from_pylist(rows, schema=CALLS)
 
 
 def _operations(at, person, refused, names, people, first) -> list[pa.Array]:

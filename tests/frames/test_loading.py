@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from quotalab.errors import ProfileError, RunFolderError
@@ -175,3 +176,40 @@ def test_what_is_computed_once_is_kept(tmp_path):
 
     assert frames.once(count) == frames.once(count) == 4
     assert asked == [frames]
+
+
+def test_categories_stand_in_order_of_appearance_whoever_wrote_the_file(tmp_path):
+    """A dictionary in another order, or with more in it, changes nothing; nor do row groups."""
+    ledger = LedgerBuilder(provider_document(TWO))
+    for person in ("dora", "ann", "dora", "carl", "ann"):
+        ledger.decided_call(1, person=person)
+    folder = ledger.write(tmp_path / "run")
+    before = load(folder).calls
+    assert before["person"].cat.categories.tolist() == ["dora", "ann", "carl"]
+    tables = read_ledger(folder)
+    compact(folder, tables)
+    indices, texts = pa.array([3, 0, 3, 2, 0], pa.int32()), pa.array(["ann", "bob", "carl", "dora"])
+    sorted_people = pa.DictionaryArray.from_arrays(indices, texts)
+    place = tables.calls.schema.get_field_index("person")
+    calls = tables.calls.set_column(place, "person", sorted_people)
+    pq.write_table(calls, folder / "calls.parquet", row_group_size=2)
+    pd.testing.assert_frame_equal(load(folder).calls, before)
+
+
+def test_keys_of_two_limits_in_parts_are_those_of_the_whole(tmp_path, monkeypatch):
+    """A key that is new in a later part, and a limit that is, are found; codes count over all parts."""
+    ledger = LedgerBuilder(provider_document(TWO))
+    for i, person in enumerate(("ann", "bob", "ann", "carl", "dora", "bob", "ann")):
+        ledger.decided_call(i, person=person, route="list_events" if i % 2 else "read_event")
+    folder = ledger.write(tmp_path / "run")
+    whole = load(folder).calls
+    assert whole["key:each"].tolist()[:2] == ["ann|read_event", "bob|list_events"]
+    monkeypatch.setattr("quotalab.ledger.columns._PART_ROWS", 2)
+    pd.testing.assert_frame_equal(load(folder).calls, whole)
+
+
+def test_the_api_calls_are_those_of_kind_api(tmp_path):
+    """With the index of all calls, which is their position there."""
+    frames = load(two_limits().write(tmp_path / "run"))
+    assert frames.api_calls.index.tolist() == [0, 1, 2]
+    assert frames.api_calls.equals(frames.calls.iloc[:3])

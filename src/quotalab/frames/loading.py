@@ -44,8 +44,8 @@ import pyarrow as pa
 
 from quotalab.errors import RunFolderError
 from quotalab.frames.rows import sound_rows
-from quotalab.ledger.folder import RunDescription, RunFolder
 from quotalab.ledger.columns import Columns, LedgerColumns, open_ledger
+from quotalab.ledger.folder import RunDescription, RunFolder
 from quotalab.profiles.provider import Provider, parse_provider
 from quotalab.profiles.reading import Table
 from quotalab.profiles.rules import RuleSettings, rule_settings
@@ -219,18 +219,17 @@ def _column(table: Columns, name: str, where: Path, field_name: str | None = Non
     if pa.types.is_string(kind):
         return _category(parts, table.rows)
     may_lack = field_name is not None or name in _NULLABLE
-    dtype = np.dtype(np.int64) if may_lack or pa.types.is_timestamp(kind) else np.dtype(kind.to_pandas_dtype())
-    values = np.empty(table.rows, dtype=dtype)
+    is_time = pa.types.is_timestamp(kind)
+    values = np.empty(table.rows, dtype=np.int64 if may_lack or is_time else kind.to_pandas_dtype())
     missing = np.zeros(table.rows if may_lack else 0, dtype=bool)
     start = 0
     for part in parts:
         end = start + len(part)
         if may_lack:
-            missing[start:end] = part.is_null().to_numpy(zero_copy_only=False)
-            part = part.fill_null(0)
+            missing[start:end] = part.is_null()
         elif part.null_count:
             raise RunFolderError(f"{where}: the column {name!r} lacks a value that every row must have")
-        values[start:end] = part.view(pa.int64()) if pa.types.is_timestamp(kind) else part
+        values[start:end] = part.view(pa.int64()) if is_time else part.fill_null(0)
         start = end
     return pd.arrays.IntegerArray(values, missing) if may_lack else values
 
@@ -271,8 +270,8 @@ def _of_codes(codes: npt.NDArray[np.int32], texts: pa.Array, kept: npt.NDArray[n
         place[kept] = np.arange(len(kept))
         codes, texts = place[codes], texts.take(pa.array(kept))
     found = pd.Categorical.from_codes(codes, categories=pd.Index(texts.to_pandas(), dtype="str"))
-    # To see that no category is there twice pandas has made an object and a place in a hash table of each, and
-    # keeps them with its index: several times what the texts themselves take. A copy has them not.
+    # To see that no category is there twice pandas has made an object and a place in a hash table of each,
+    # and keeps them with the index: several times what the texts themselves take. A copy is without them.
     return copy.deepcopy(found)
 
 
@@ -313,8 +312,8 @@ def _unpack(
             used[codes] = True
             columns[f"{prefix}:{name}"] = _of_codes(codes, of_all.dictionary, np.flatnonzero(used[:-1]))
         else:
-            none = np.zeros(rows, np.int64), np.ones(rows, dtype=bool)
-            columns[f"{prefix}:{name}"] = pd.arrays.IntegerArray(*found.get(name, none))
+            nothing = np.zeros(rows, np.int64), np.ones(rows, dtype=bool)
+            columns[f"{prefix}:{name}"] = pd.arrays.IntegerArray(*found.get(name, nothing))
 
 
 def _entries(

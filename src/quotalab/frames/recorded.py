@@ -28,8 +28,8 @@ from quotalab.frames.asked import KEY_COLUMNS, UNKNOWN_ROUTE, asked_calls, expec
 from quotalab.frames.limits import asked
 from quotalab.frames.loading import RECORDED, Frames, frames_of
 from quotalab.ledger.canonical import ledger_sha256
-from quotalab.ledger.folder import RunDescription, RunFolder
 from quotalab.ledger.columns import LedgerColumns
+from quotalab.ledger.folder import RunDescription, RunFolder
 from quotalab.ledger.reader import LedgerTables, compact
 from quotalab.ledger.redaction import REDACTED, shown, shown_header
 from quotalab.ledger.schema import CALLS, EVENTS, OPERATIONS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,8 @@ def sound_rows(tables: LedgerColumns, folder: Path) -> tuple[LedgerColumns, tupl
     twice = every[1:][every[1:] == every[:-1]]
     if len(twice):
         raise _mixed(folder, int(twice[0]))
-    return replace(tables, **sound), (*tables.notes, *notes)
+    found = LedgerColumns(**sound, torn=tables.torn, notes=tables.notes)
+    return found, (*tables.notes, *notes)
 
 
 def _sound(name: str, columns: Columns, folder: Path, notes: list[str]) -> Columns:

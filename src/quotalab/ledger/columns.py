@@ -1,4 +1,4 @@
-"""Reading the ledger one column at a time, in parts: a ledger that is larger than the memory can be judged."""
+"""Reading the ledger one column at a time, so that no more of it lies in memory than is kept."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quotalab.errors import RunFolderError
-from quotalab.ledger.reader import LedgerTables, conform, each_table, of_another_type, read_parquet, unreadable
+from quotalab.ledger.reader import (
+    LedgerTables,
+    conform,
+    each_table,
+    of_another_type,
+    read_parquet,
+    unreadable,
+)
 from quotalab.ledger.schema import SCHEMAS
 
 __all__ = ["Columns", "LedgerColumns", "open_ledger"]
@@ -47,23 +53,17 @@ class _ParquetColumns(Columns):
     """The same of a file."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        texts = [field.name for field in schema if pa.types.is_string(field.type)]
-        texts += [
-            f"{field.name}.{part.name}"
-            for field in schema
-            if pa.types.is_struct(field.type)
-            for part in field.type
-            if pa.types.is_string(part.type)
-        ]
         try:
+            self._had: pa.Schema = pq.read_schema(path)
+            # Not those in structs: there Arrow cannot put the dictionaries of several row groups together.
+            texts = [field.name for field in self._had if pa.types.is_string(field.type)]
             self._file = pq.ParquetFile(path, memory_map=True, read_dictionary=texts)
         except (pa.ArrowException, OSError) as error:
             raise unreadable(path, error) from error
+        conform(self._had.empty_table(), schema, path)  # what is wrong with the columns is told at once
         self._path = path
-        self._had: pa.Schema = self._file.schema_arrow
         self.schema = schema
         self.rows = self._file.metadata.num_rows
-        conform(self._had.empty_table(), schema, path)  # what is wrong with the columns is told at once
 
     def parts(self, name: str, field: str | None = None) -> Iterator[pa.Array]:
         kind = self.schema.field(name).type

@@ -324,9 +324,8 @@ def _latest(group: Ints, before: Ints, done: Ints, value: Ints, after: Ints, sen
 
 
 def grouped(calls: pd.DataFrame, columns: Sequence[str], rows: Ints | slice = slice(None)) -> Ints:
-    """One code for each combination of the categoricals' values, of `rows`; a missing value is one of its own.
-
-    Codes are of 0 or more, and small: at most 2**31, or below the number of rows."""
+    """One code for each combination of the categoricals' values, of `rows`; a missing value is one of its
+    own. Codes are of 0 or more, and small: at most 2**31, or below the number of rows."""
     codes = np.zeros(len(calls["seq"].to_numpy()[rows]), dtype=np.int64)
     for name in columns:
         codes = codes * (len(calls[name].cat.categories) + 1) + calls[name].cat.codes.to_numpy()[rows] + 1
