@@ -340,7 +340,8 @@ def retry_of_permanent_error(frames: Frames) -> Judgement:
 
     ## Source
     RFC 9110, section 15.5 (client errors) and section 15.5.4 (403: "the client SHOULD NOT automatically
-    repeat the request with the same credentials"); RFC 6750, section 3.1 (insufficient_scope).
+    repeat the request with the same credentials"); RFC 6750, section 3.1 (insufficient_scope); Google, "Site
+    Reliability Engineering", chapter 22 (permanent errors are not retried).
     """
     calls = frames.calls
     links = frames.once(repeats)
@@ -581,8 +582,8 @@ def slow_recovery(
     operations that are planned now; the calls of a minute then, where operations are not known. The load has
     returned with the last minute of a row (with gaps of less than five) that is above `above` times that, and
     above what chance explains (three standard deviations). WARN when that takes longer than `within_s`; FAIL
-    when it has not come to an end when the run ends, or the next outage begins; FAIL as well when from
-    `within_s` on the load stays below `below` of it: the app did not come back. Where fewer than `least`
+    when it does and has not come to an end when the run ends, or the next outage begins; FAIL as well when
+    from `within_s` on the load stays below `below` of it: the app did not come back. Where fewer than `least`
     calls are known from before, or expected after, it is not judged. What the outage was, by how much retries
     multiplied the load in it, and when the load was back stand in the note. Without known operations: REVIEW.
 
@@ -599,7 +600,8 @@ def slow_recovery(
     with single calls whether the provider is back.
 
     ## Source
-    Google, "Site Reliability Engineering", chapter 22 (cascading failures: recovery); Brooker, "Timeouts,
+    Google, "Site Reliability Engineering", chapter 22: an overload may outlast its cause until the retries stop
+    ("Retries"), and load is to come back slowly ("Slow Startup and Cold Caching"); Brooker, "Timeouts,
     retries, and backoff with jitter", Amazon Builders' Library.
     """
     found = outages(frames, int(failures), round(apart_s * 1e9))
@@ -626,8 +628,8 @@ def slow_recovery(
         after = After(at_ns, planned_ns if known else None, rate, outage.until_ns, to_ns)
         back_ns, ended = after.above(above)
         slowest = max(slowest or 0.0, back_ns / 1e9)
-        if not ended and back_ns:
-            verdicts.append("FAIL" if back_ns > within_s * 1e9 else "PASS")
+        if not ended and back_ns > within_s * 1e9:
+            verdicts.append("FAIL")
             text = f"was still more than {above:g} times as high {duration(back_ns)} after it, when "
             text += end_of(to_ns, end_ns)
         elif back_ns > within_s * 1e9:

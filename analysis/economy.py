@@ -101,7 +101,8 @@ def unconditional_reads(frames: Frames, *, reads: int) -> Judgement:
     from `reads` of them on. NA where no answer that was looked at carries an ETag.
 
     ## Why it matters
-    A 304 has no body, and with some providers costs nothing: GitHub does not count it.
+    A 304 has no body, and with some providers costs nothing: GitHub does not count it against the primary
+    limit of a request that is authorized.
 
     ## Example
     `GET /issues` is answered 200 with `ETag: "a1"`, and ten minutes later again 200 with `ETag: "a1"`: the

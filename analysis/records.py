@@ -41,8 +41,8 @@ def unlogged_call(frames: Frames, *, unlogged: float, tolerance_s: float) -> Jud
     Log where the request leaves: in a hook or transport of the HTTP library, below its retries.
 
     ## Source
-    OWASP Logging Cheat Sheet, "Which events to log"; Google, "Site Reliability Engineering", chapter 6. The
-    share is our choice.
+    OWASP Logging Cheat Sheet, "Which events to log": among others connectivity problems and error messages of
+    third party services. That it is each call, and the share, is our choice.
     """
     log = frames.once(app_log)
     told = _told(frames)
