@@ -600,7 +600,7 @@ def slow_recovery(
     with single calls whether the provider is back.
 
     ## Source
-    Google, "Site Reliability Engineering", chapter 22: an overload may outlast its cause until the retries stop
+    Google, "Site Reliability Engineering", chapter 22: an overload may outlast its cause until retries stop
     ("Retries"), and load is to come back slowly ("Slow Startup and Cold Caching"); Brooker, "Timeouts,
     retries, and backoff with jitter", Amazon Builders' Library.
     """

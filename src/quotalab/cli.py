@@ -247,7 +247,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Without an id: list the rules that there are, bundled and the workspace's own.",
     )
     rules.set_defaults(function=_rules)
-    rules.add_argument("id", nargs="?", metavar="ID", help="show one, by its id or its name")
+    rules.add_argument(
+        "id", nargs="?", metavar="ID", help="show one, by its id or its name, or a family's, as QL2"
+    )
     rules.add_argument("--markdown", action="store_true", help="all pages as one Markdown document")
 
     _trace_parser(commands)

@@ -68,6 +68,26 @@ def test_a_contradiction_comes_before_any_advice(tmp_path):
     assert last.startswith("Change nothing yet: report the faults")
 
 
+@pytest.mark.parametrize("id", ["ACME001", "QL101"])
+def test_a_rule_that_raises_is_to_be_mended_by_whose_it_is(tmp_path, id):
+    """One of the workspace's own: by its owner. One of the bundled ones is a fault of quotalab's."""
+
+    def broken(frames):
+        raise KeyError("nothing")
+
+    verdict = judge(load(asking(1).write(tmp_path / "run")), [Rule(id, "broken", broken)])
+    first, _, last = sentences(verdict)
+    assert verdict.exit_code() == 3
+    if id == "QL101":
+        assert first == "REVIEW, but quotalab contradicts itself (1 fault), so do not rely on it."
+        return
+    assert first == "REVIEW, but ACME001 could not judge, so do not rely on it."
+    assert last.startswith(
+        "Change first: mend the workspace's own rule and judge again; the rule ACME001 (broken) raised KeyError "
+        "in test_summary.py, line "
+    )
+
+
 def test_an_unknown_route_is_to_be_dealt_with_first(tmp_path):
     """Behind a 404 nothing was tested: that comes before what the rules found."""
     ledger = asking(1)

@@ -45,6 +45,17 @@ def test_a_page_has_every_heading_and_the_settings():
     assert max(map(len, page.splitlines())) <= 100
 
 
+def test_a_family_is_listed():
+    """By what its ids share, in any case: the same lines as in the whole list."""
+    listed = rule_page(RULES, "ql7")
+    assert listed.splitlines()[0] == "QL7 Records"
+    assert [line.split()[0] for line in listed.splitlines()[1:] if "QL7" in line] == [
+        "QL701",
+        "QL702",
+        "QL703",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -68,6 +68,9 @@ def _verdict(verdict: Verdict) -> str:
     if verdict.run["app"] != "unknown":
         judged += f" and {count(int(operations), 'operation')}"
     cut = "" if verdict.run["complete"] else ", in a run that was cut and is judged up to the cut"
+    mistaken = _mistaken(verdict)
+    if mistaken:
+        return f"{verdict.verdict}, but {mistaken} could not judge, so do not rely on it{cut}."
     if verdict.faults:
         return (
             f"{verdict.verdict}, but quotalab contradicts itself ({count(verdict.faults_total, 'fault')}), "
@@ -90,6 +93,13 @@ def _verdict(verdict: Verdict) -> str:
     )
 
 
+def _mistaken(verdict: Verdict) -> str:
+    """The workspace's own rules that could not judge, where nothing of quotalab's own is at fault."""
+    if not all(fault.is_of_the_workspace for fault in verdict.faults):
+        return ""
+    return ", ".join(str(fault.rule) for fault in verdict.faults)
+
+
 def _tightest(verdict: Verdict) -> str:
     use = verdict.tightest
     if use is None or use.peak_at_ns is None:
@@ -107,6 +117,9 @@ def _tightest(verdict: Verdict) -> str:
 
 def _change(verdict: Verdict) -> str:
     first = verdict.first_change
+    if _mistaken(verdict):
+        wrong = visible(verdict.faults[0].message)
+        return f"Change first: mend the workspace's own rule and judge again; {wrong}."
     if verdict.faults:
         return (
             "Change nothing yet: report the faults with this run folder, then judge it again with a quotalab "

@@ -50,8 +50,12 @@ def rule_list(rules: Sequence[Rule]) -> str:
 
 
 def rule_page(rules: Sequence[Rule], wanted: str) -> str:
-    """A rule's page as text; `wanted` is its id or its name. Raises `InputError` when there is none such."""
+    """A rule's page as text, or the list of a family; `wanted` is the rule's id or name, or what the ids of a
+    family share. Raises `InputError` when there is none such."""
     found = [one for one in rules if wanted.upper() == one.id or wanted == one.name]
+    family = [one for one in rules if wanted.upper() == one.family]
+    if family and not found:
+        return rule_list(family)
     if not found:
         near = [one.id for one in rules if one.id.startswith(wanted.upper()[:3])]
         known = ", ".join(near or [one.id for one in rules]) or "none"

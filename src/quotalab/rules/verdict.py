@@ -18,7 +18,7 @@ from quotalab.rules.metrics import metrics
 from quotalab.rules.registry import Rule, select
 from quotalab.rules.settings import silence_of, thresholds_of, unknown_ids
 from quotalab.rules.times import count, iso
-from quotalab.rules.witnesses import lacking
+from quotalab.rules.witnesses import NEEDS, lacking
 from quotalab.rules.words import allowed
 
 __all__ = ["Fault", "RuleResult", "UnknownRoute", "Verdict", "judge"]
@@ -30,10 +30,17 @@ _MOST_UNKNOWN = 20
 
 @dataclass(frozen=True)
 class Fault:
-    """A contradiction of quotalab's own: never the app's doing."""
+    """A contradiction of quotalab's own, or a rule that could not judge: never the app's doing."""
 
     message: str
     calls: tuple[int, ...] = ()
+    rule: str | None = None
+    """The id of the rule that could not judge."""
+
+    @property
+    def is_of_the_workspace(self) -> bool:
+        """Whether the rule that could not judge is one of the workspace's own."""
+        return self.rule is not None and self.rule not in NEEDS
 
 
 @dataclass(frozen=True)
@@ -227,13 +234,15 @@ def _ask(one: Rule, frames: Frames) -> Judgement | Fault:
     except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}, line {last.lineno}"
-        return Fault(f"the rule {one.id} ({one.name}) raised {type(error).__name__} in {where}: {error}")
+        message = f"the rule {one.id} ({one.name}) raised {type(error).__name__} in {where}: {error}"
+        return Fault(message, rule=one.id)
     if not isinstance(judgement, Judgement):
         return Fault(
-            f"the rule {one.id} ({one.name}) must return a Judgement, not {type(judgement).__name__}"
+            f"the rule {one.id} ({one.name}) must return a Judgement, not {type(judgement).__name__}",
+            rule=one.id,
         )
     wrong = _wrong(judgement)
-    return Fault(f"the rule {one.id} ({one.name}) returned {wrong}") if wrong else judgement
+    return Fault(f"the rule {one.id} ({one.name}) returned {wrong}", rule=one.id) if wrong else judgement
 
 
 def _wrong(judgement: Judgement) -> str | None:
