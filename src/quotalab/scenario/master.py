@@ -179,8 +179,8 @@ class Workers:
             Event(now_ns, "worker-lost", None, {"worker": worker.number, "how": lost, "people": people})
         )
         self.lost.append(
-            f"worker {worker.number} {lost}: the ledger has every call of its {len(people)} people, but of "
-            f"their operations only those that it had told of"
+            f"worker {worker.number} {lost}: the ledger has every call of its {len(people)} people, and of "
+            f"their operations those that it had told of"
         )
 
     def _answer(self, worker: _Worker, message: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,10 +30,9 @@ from quotalab.profiles.traffic import Habits, Traffic
 from quotalab.reference import build as build_reference
 from quotalab.sandbox import Access, Sandbox
 from quotalab.sandbox.transport import MemoryTransport, current_operation
-from quotalab.scenario.cast import Cast
 from quotalab.scenario.ending import Ending
 from quotalab.scenario.probes import Probes
-from quotalab.traffic import PersonPlan, person_name, plan
+from quotalab.traffic import Cast, PersonPlan, person_name, plan
 
 __all__ = ["MEMORY_ISSUER", "Stage", "app_place", "traceparent"]
 
@@ -209,8 +208,8 @@ class Stage:
 
     def watch_app(self) -> None:
         """From now on the run ends when an app in another process does."""
-        assert self._hosted is not None
-        self._hosted.watch(self.give_up)
+        if self._hosted is not None:
+            self._hosted.watch(self.give_up)
 
     def last_output(self) -> str:
         """What an app in another process wrote last, to end a message with."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from quotalab.clock import Clock
 from quotalab.errors import ScenarioError
-from quotalab.traffic import PersonPlan
+from quotalab.traffic.planning import PersonPlan
 
 __all__ = ["Cast"]
 
