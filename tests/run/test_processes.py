@@ -158,11 +158,15 @@ def test_a_worker_that_is_killed_is_named_and_keeps_what_it_had_told(tmp_path: P
     done = ended(start(root, *options, "--processes", "2", ACT="self SIGKILL"), root)
     assert done.code == 0, done.out + done.err
     assert re.search(r"quotalab: worker \d ended without a word: the ledger has every call of", done.err)
-    assert "was lost: of what its 4 people asked, operations that it had not told of yet are missing" in done.out
+    assert (
+        "was lost: of what its 4 people asked, operations that it had not told of yet are missing" in done.out
+    )
     tables = read_ledger(done.folder)
     (lost,) = [
         json.loads(details)
-        for what, details in zip(*(tables.events[name].to_pylist() for name in ("what", "details")), strict=True)
+        for what, details in zip(
+            *(tables.events[name].to_pylist() for name in ("what", "details")), strict=True
+        )
         if what == "worker-lost"
     ]
     assert any(set(file.read_text().split()) == set(lost["people"]) for file in root.glob("people.*"))
@@ -196,7 +200,9 @@ def test_a_master_that_is_killed_leaves_a_readable_folder_and_no_workers(tmp_pat
     ("act", "more"),
     [("self SIGINT", ()), ("self SIGTERM", ()), ("parent SIGTERM", ("--processes", "2"))],
 )
-def test_a_run_that_is_told_to_end_ends_with_a_verdict(tmp_path: Path, act: str, more: tuple[str, ...]) -> None:
+def test_a_run_that_is_told_to_end_ends_with_a_verdict(
+    tmp_path: Path, act: str, more: tuple[str, ...]
+) -> None:
     """Once, on what there is."""
     root = workspace(tmp_path)
     options = headless("--tags", "read", "--verdict")
@@ -261,8 +267,11 @@ def test_what_cannot_be_is_refused_before_anything_is_made(call, tmp_path: Path)
     """A clock is one process, workers have no memory in common, and nobody comes from elsewhere."""
     root = workspace(tmp_path)
     for options, why in {
-        ("--", "--processes", "2"): "Locust option --processes: virtual time is one process; leave it out, or "
-        "add --clock real",
+        (
+            "--",
+            "--processes",
+            "2",
+        ): "Locust option --processes: virtual time is one process; leave it out, or add --clock real",
         ("--clock", "real", "--transport", "memory", "--", "--processes", "2"): "--transport memory: workers "
         "are processes of their own; leave --transport out",
         ("--clock", "real", "--", "--processes", "-2"): "Locust option --processes: must be a number of "

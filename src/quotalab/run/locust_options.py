@@ -35,7 +35,7 @@ _REFUSED = {
 
 
 def processes_of(arguments: Sequence[str], clock: str) -> int:
-    """How many workers the options given after ``--`` want; 0: all is in this process. Raises `InputError`."""
+    """How many workers the options after ``--`` want; 0: all is in this process. Raises `InputError`."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--processes", type=int, default=0)
     try:

@@ -104,8 +104,10 @@ class Workers:
             self._changed.clear()
 
     def _quit(self) -> None:
-        """In place of the runner's own, which gives workers half a second to tell how the rest went: they have
-        the time that they need."""
+        """In place of the runner's own, which gives workers half a second to tell how the rest went.
+
+        They have the time that they need.
+        """
         runner = self._runner
         if not self._quits:
             self._quits = True
@@ -190,7 +192,9 @@ class Workers:
             return {"error": str(error)}
         except Exception as error:
             _log.exception("a worker's message could not be taken")
-            self._stage.sandbox.faults.append(f"a worker's message could not be taken: {type(error).__name__}")
+            self._stage.sandbox.faults.append(
+                f"a worker's message could not be taken: {type(error).__name__}"
+            )
             return {"error": "the message could not be taken"}
 
     def _do(self, worker: _Worker, message: Mapping[str, Any]) -> dict[str, Any]:

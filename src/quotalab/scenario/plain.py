@@ -5,7 +5,7 @@ Listeners for Locust's own events; in a run of ``quotalab run`` they find a stag
 ``--verdict`` the run is judged at its end, in a process of its own: this one is patched for gevent, and the
 judging half is never loaded beside the acting one.
 
-Of several processes the master has the sandbox, the ledger and the verdict, and each worker an app and people.
+Of several processes the master has sandbox, ledger and verdict, and each worker people and an app.
 """
 
 from __future__ import annotations

@@ -101,9 +101,11 @@ class Stage:
         """How many operations have come to an end of their own."""
         self.give_up: Callable[[QuotalabError], None] = _raise
         """Ends the run, because going on would tell nothing."""
-        self._temporary = None if state is not None else tempfile.TemporaryDirectory(prefix="quotalab-app-")
-        self.state = state or Path(self._temporary.name)
-        """Where the app keeps its own things."""
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if state is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="quotalab-app-")
+            state = Path(self._temporary.name)
+        self.state = state
         self._transport: httpx.BaseTransport | None = None
         self._carried = CarriedContext()
         self.app: Any = None

@@ -54,12 +54,16 @@ class Channel:
         self.is_open = True
         self.hello = self._exchange({"secret": secret})
         if self.hello is None:
-            raise ScenarioError("the master's sandbox did not take this worker; start it with the same version")
+            raise ScenarioError(
+                "the master's sandbox did not take this worker; start it with the same version"
+            )
         self._carrier = gevent.spawn(self._carry)
 
     def ask(self, do: str, **what: Any) -> dict[str, Any]:
-        """Tell the master something, and wait for its answer. Raises `ScenarioError` as it says, or when it is
-        gone."""
+        """Tell the master something, and wait for its answer.
+
+        Raises `ScenarioError` as it says, or when it is gone.
+        """
         return _told_of(self.send(do, **what).get())
 
     def send(self, do: str, **what: Any) -> AsyncResult:
@@ -88,7 +92,7 @@ class Channel:
         return read_line(self._file)
 
     def _carry(self) -> None:
-        # Alone on the connection: whoever waits for an answer may be killed, and the next still gets their own.
+        # Alone on the connection: whoever waits may be killed, and the next still gets their own answer.
         while self.is_open:
             message, waiting = self._outgoing.get()
             answer = self._exchange(message)
@@ -225,10 +229,14 @@ class WorkerStage(Stage):
         try:
             dealt = _told_of(told.get())
         except gevent.GreenletExit:
-            # Whoever asked is not there any more.
-            told.rawlink(lambda late: "person" in (late.value or {}) and self.person_left(late.value["person"]))
+            told.rawlink(self._dealt_too_late)
             raise
         return PersonPlan(dealt["person"], tuple(PlannedOperation(*step) for step in dealt["operations"]))
+
+    def _dealt_too_late(self, told: AsyncResult) -> None:
+        """Whoever asked for a person is not there any more."""
+        if told.value is not None and "person" in told.value:
+            self.person_left(told.value["person"])
 
     def person_left(self, person: str) -> None:
         """A user has stopped acting as the person, who may come on again, here or elsewhere."""

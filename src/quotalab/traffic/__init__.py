@@ -1,4 +1,4 @@
-"""Arrivals, sessions and what people ask, planned ahead from a traffic profile; their habits; who comes on."""
+"""Arrivals, sessions and what people ask, planned ahead from a traffic profile; who they are."""
 
 from quotalab.traffic.arrivals import Arrivals
 from quotalab.traffic.cast import Cast

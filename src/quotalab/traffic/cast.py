@@ -31,7 +31,9 @@ class Cast:
         """
         if not self._waiting and not self._left:
             if not again:
-                raise ScenarioError(f"more than the {len(self._plans)} people of this run appeared; give --users")
+                raise ScenarioError(
+                    f"more than the {len(self._plans)} people of this run appeared; give --users"
+                )
             self._left.extend(self._plans)
         person = (self._waiting or self._left).popleft()
         kept = self._plans[person]
