@@ -287,21 +287,18 @@ def test_what_cannot_be_is_refused_before_anything_is_made(call, tmp_path: Path)
 
 
 STRANGER = """
-import json, socket
+import socket
 from types import SimpleNamespace
-import gevent
-from locust.env import Environment
-from quotalab.scenario.channel import line_of, read_line
+from quotalab.clock import ManualClock
+from quotalab.profiles.traffic import Habits
 from quotalab.scenario.master import Workers
 
 told = SimpleNamespace(document={})
-stage = SimpleNamespace(access=SimpleNamespace(), habits=SimpleNamespace(), clock=SimpleNamespace(now_ns=int))
-import dataclasses
-import quotalab.scenario.master as master
-master.asdict = vars
+stage = SimpleNamespace(access=Habits(), habits=Habits(), clock=ManualClock(0))
 runner = SimpleNamespace(quit=None, register_message=lambda *_: None)
 needs = SimpleNamespace(provider=told, policy=told, users=1)
-workers = Workers(stage, needs, runner, place=("", ""), root=".", seed=1, span_ns=1, expected=1)
+workers = Workers(runner)
+workers.serve(stage, needs, place=("", ""), root=".", seed=1, span_ns=1, expected=1)
 for hello in (b'{"secret": "guessed"}\\n', b'{"secret": 1}\\n', b"[]\\n", b"x" * 5000, b'{"do": "next"}\\n'):
     with socket.create_connection(("127.0.0.1", workers._server.server_port)) as guest:
         guest.sendall(hello)

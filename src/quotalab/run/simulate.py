@@ -121,7 +121,7 @@ def simulate(
         )
         environment = environment_for(classes, options.locust)
         environment.shape_class = shape
-        started = None
+        crew = None
         if processes:
             runner = environment.create_master_runner("127.0.0.1", 0)
             loglevel = logging.getLevelName(logging.getLogger("locust").level)
@@ -129,6 +129,7 @@ def simulate(
                 processes, scenario, runner.server.port, env=told or {}, loglevel=loglevel
             )
             ending.callback(started.close)
+            crew = _Crew(Workers(runner), processes, started.check)
             started.await_connected(lambda: len(runner.clients), clock)
         # On the real clock loading is no part of the run.
         start_ns = installed_ns if options.clock == "virtual" else clock.now_ns()
@@ -167,18 +168,16 @@ def simulate(
                 place=place,
                 server=server,
                 told=told,
-                hosts=started is None,
+                hosts=crew is None,
             )
         except BaseException:
             recording.discard()
             raise
         raised = _Raised()
-        crew = None
-        if started is not None:
-            workers = Workers(
+        if crew is not None:
+            crew.workers.serve(
                 stage,
                 needs,
-                environment.runner,
                 place=place,
                 root=workspace.root,
                 seed=options.seed,
@@ -186,7 +185,6 @@ def simulate(
                 expected=processes,
                 raised=raised.count,
             )
-            crew = _Crew(workers, processes, started.check)
         if app.kind == "url":
             say(_credentials(stage.access))
         stage_done("scenario, profiles, app")

@@ -17,7 +17,7 @@ from typing import Any
 from gevent.event import Event as Flag
 from gevent.server import StreamServer
 
-from quotalab.clock import SystemEntropy
+from quotalab.clock import RealClock, SystemEntropy
 from quotalab.errors import QuotalabError, ScenarioError
 from quotalab.ledger import Event, Operation
 from quotalab.scenario.channel import JOIN, MOST_HELLO_BYTES, TOLD, line_of, read_line
@@ -42,17 +42,28 @@ class _Worker:
 
 
 class Workers:
-    """Those of one run. `raised` is told of what scenario and app raised there, in words.
+    """Those of one run, of which `runner` is Locust's master. `serve` begins to answer them."""
 
-    `expected` is how many there will be: the reference integration, of which each has one, keeps to its share
-    of the app's budget.
-    """
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+        self._secret = SystemEntropy().token("workers")
+        self._joined: list[_Worker] = []
+        self._present: set[_Worker] = set()
+        self._changed = Flag()
+        """Set whenever a worker is ready, or is gone."""
+        self._clock = RealClock()
+        self._quits = False
+        self._ends_by_ns = 0
+        self.lost: list[str] = []
+        """What to tell of workers that ended without a farewell."""
+        self._server = StreamServer(("127.0.0.1", 0), self._serve)
+        runner.register_message(JOIN, self._asked)
+        self._quit_locust, runner.quit = runner.quit, self._quit
 
-    def __init__(
+    def serve(
         self,
         stage: Stage,
         needs: Needs,
-        runner: Any,
         *,
         place: tuple[str, str],
         root: Path,
@@ -61,10 +72,14 @@ class Workers:
         expected: int,
         raised: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """The stage is there. `raised` is told of what scenario and app raise in workers, in words.
+
+        `expected` is how many there will be: the reference integration, of which each has one, keeps to its
+        share of the app's budget.
+        """
         self._stage = stage
         self._raised = raised
         self._expected = expected
-        self._secret = SystemEntropy().token("workers")
         self._told = {
             "access": asdict(stage.access),
             "provider": dict(needs.provider.document),
@@ -77,24 +92,13 @@ class Workers:
             "place": place,
             "seed": seed,
         }
-        self._joined: list[_Worker] = []
-        self._present: set[_Worker] = set()
-        self._changed = Flag()
-        """Set whenever a worker has joined, is ready, or is gone."""
-        self.lost: list[str] = []
-        """What to tell of workers that ended without a farewell."""
-        self._server = StreamServer(("127.0.0.1", 0), self._serve)
         self._server.start()
-        self._runner = runner
-        self._quits = False
-        self._ends_by_ns = 0
-        self._quit_locust, runner.quit = runner.quit, self._quit
-        runner.register_message(JOIN, self._asked)
 
     def _asked(self, msg: Any, **_: Any) -> None:
-        """A worker's question, over Locust's messages."""
-        where = {"port": self._server.server_port, "secret": self._secret}
-        self._runner.send_message(TOLD, where, client_id=msg.node_id)
+        """A worker's question, over Locust's messages; without an answer it is asked again."""
+        if self._server.started:
+            where = {"port": self._server.server_port, "secret": self._secret}
+            self._runner.send_message(TOLD, where, client_id=msg.node_id)
 
     def await_ready(self, number: int, check: Callable[[], None]) -> None:
         """Wait until so many workers are ready; `check` is asked now and then, and raises what ends it."""
@@ -113,14 +117,14 @@ class Workers:
             self._quits = True
             runner.stop(send_stop_to_client=False)
             runner.send_message("quit")
-            self._ends_by_ns = self._stage.clock.now_ns() + int(
+            self._ends_by_ns = self._clock.now_ns() + int(
                 ((runner.environment.stop_timeout or 0.0) + _ENDS_WITHIN_S) * 1e9
             )
             self._await_farewells()
         self._quit_locust()
 
     def _await_farewells(self) -> None:
-        while self._present and self._stage.clock.now_ns() < self._ends_by_ns:
+        while self._present and self._clock.now_ns() < self._ends_by_ns:
             self._changed.wait(0.2)
             self._changed.clear()
 

@@ -102,6 +102,7 @@ class _PlainRun:
                 f"--master-bind-host {options.master_bind_host}: the sandbox listens on loopback, so that "
                 f"workers run on this machine; leave it out"
             )
+        self._workers = Workers(runner) if spread else None
         workspace = Workspace.find(Path.cwd())
         scenario = Path(sys.modules[environment.user_classes[0].__module__].__file__ or "")
         real = RealClock()
@@ -175,12 +176,10 @@ class _PlainRun:
         self._ends = False
         self._given_up: QuotalabError | None = None
         self._stage.give_up = self._give_up
-        self._workers: Workers | None = None
-        if spread:
-            self._workers = Workers(
+        if self._workers is not None:
+            self._workers.serve(
                 self._stage,
                 needs,
-                runner,
                 place=place,
                 root=workspace.root,
                 seed=None,
