@@ -279,9 +279,12 @@ def test_what_cannot_be_is_refused_before_anything_is_made(call, tmp_path: Path)
     }.items():
         done = call("run", "visits.py", "--out", "out", *options, cwd=root)
         assert (done.code, done.err) == (2, f"quotalab: {why}\n")
-    done = ended(start(root, "--headless", "--master", "--master-bind-host", "0.0.0.0"), root)
-    assert "quotalab: --master-bind-host 0.0.0.0: the sandbox listens on loopback" in done.err
-    assert done.code == 2
+    for options in (("--master", "--master-bind-host", "0.0.0.0"), ("--worker", "--master-host", "10.0.0.1")):
+        done = ended(start(root, "--headless", *options), root)
+        assert (
+            f"argument {options[1]}: {options[2]} is not on loopback, where the sandbox listens" in done.err
+        )
+        assert done.code == 2
     assert not (root / "out").exists()
     assert not (root / "runs").exists()
 

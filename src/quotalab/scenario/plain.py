@@ -10,6 +10,7 @@ Of several processes the master has sandbox, ledger and verdict, and each worker
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import logging
 import subprocess
@@ -68,6 +69,17 @@ def _arguments(parser: Any) -> None:
         "--run-folder", metavar="DIR", env_var="QUOTALAB_RUN_FOLDER", help="default: runs/TIME-SCENARIO-..."
     )
     parser.set_defaults(master_bind_host="127.0.0.1")  # nobody else has any business there
+    for action in parser._actions:
+        if action.dest in ("master_host", "master_bind_host"):
+            action.type = _loopback
+
+
+def _loopback(host: str) -> str:
+    if not is_loopback(host):
+        raise argparse.ArgumentTypeError(
+            f"{host} is not on loopback, where the sandbox listens; workers run on the master's machine"
+        )
+    return host
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
@@ -97,11 +109,6 @@ class _PlainRun:
         spread = isinstance(runner, MasterRunner)
         if spread and virtual is not None:
             raise InputError("--processes, --master: virtual time is one process; leave one of the two out")
-        if spread and not is_loopback(options.master_bind_host):
-            raise InputError(
-                f"--master-bind-host {options.master_bind_host}: the sandbox listens on loopback, so that "
-                f"workers run on this machine; leave it out"
-            )
         self._workers = Workers(runner) if spread else None
         workspace = Workspace.find(Path.cwd())
         scenario = Path(sys.modules[environment.user_classes[0].__module__].__file__ or "")
@@ -274,12 +281,6 @@ class _PlainWorker:
     """A worker's part of a run. People who come on before it is there wait for it."""
 
     def __init__(self, environment: Any, runner: Any) -> None:
-        host = environment.parsed_options.master_host
-        if not is_loopback(host):
-            raise InputError(
-                f"--master-host {host}: the master's sandbox listens on loopback, so that workers run on its "
-                f"machine; leave it out"
-            )
         if plugged.virtual is not None:
             raise InputError("--worker: virtual time is one process; leave one of the two out")
         self._environment = environment
