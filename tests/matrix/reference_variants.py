@@ -22,7 +22,7 @@ from quotalab.clock import SeededEntropy
 from quotalab.profiles.loading import load_policy, load_provider
 from quotalab.reference.integration import Calendar
 from quotalab.sandbox import Access
-from quotalab.scenario.stage import _traceparent
+from quotalab.scenario.stage import traceparent
 from quotalab.workspace import Workspace
 
 __all__ = ["Calendar", "reference"]
@@ -43,7 +43,7 @@ def reference(access: Access, kind: type[Calendar] = Calendar, **changed: Any) -
         "clock": transport._clock,
         "entropy": SeededEntropy(int(os.environ["MATRIX_SEED"])),
         "state": Path(tempfile.mkdtemp(prefix="state-", dir=os.environ["MATRIX_WORKSPACE"])),
-        "traceparent": _traceparent,
+        "traceparent": traceparent,
     }
     return kind(**{**arguments, **changed})
 

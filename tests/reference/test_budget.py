@@ -538,3 +538,34 @@ def test_who_waits_for_an_account_of_their_own_keeps_no_room_from_others() -> No
         cast.at(i * S, caller(person))
     cast.play()
     assert went == [("p1", 0), ("p2", 3), ("p3", 4), ("p1", 60), ("p1", 120)]
+
+
+def test_processes_share_what_the_app_is_allowed_in_equal_parts() -> None:
+    """Each person is in one process, which has all of theirs."""
+    clock = ManualClock(0)
+    budget = budget_of(clock, Allowance(10, 60 * S), Allowance(4, 60 * S, per="person"))
+    budget.share(3)
+    for _ in range(3):
+        spend(budget)
+    with pytest.raises(Declined):
+        spend(budget, {"person": "p00002"}, deadline_ns=59 * S)
+    budget.share(2)
+    spend(budget)
+    assert clock.now_ns() == 0
+    budget.share(1)
+    with pytest.raises(Declined):
+        spend(budget, deadline_ns=59 * S)
+    spend(budget, {"person": "p00002"}, deadline_ns=59 * S)
+
+
+def test_what_an_answer_says_of_the_limit_is_shared_too() -> None:
+    """The header tells of the app's limit, not of one process's part."""
+    clock = ManualClock(0)
+    budget = budget_of(clock, Allowance(10, 60 * S, calls_at="x-limit"))
+    budget.share(2)
+    spend(budget)
+    budget.heed(ANYBODY, {"x-limit": "6"})
+    spend(budget)
+    spend(budget)
+    with pytest.raises(Declined):
+        spend(budget, deadline_ns=59 * S)

@@ -62,8 +62,8 @@ def test_a_locustfiles_listeners_are_called(tmp_path: Path, call: Any) -> None:
 
 
 REFUSED = {
-    "--processes 2": "--processes: each process would have a sandbox and limits of its own",
-    "--master": "--master: each process would have a sandbox and limits of its own",
+    "--master": "--master: a run starts its workers itself: --processes",
+    "--worker": "--worker: a run starts its workers itself: --processes",
     "--csv x": "--csv: the run folder's ledger has every call and operation",
     "--html x": "--html: the run folder has report.html",
     "--autostart": "--autostart: a run has no web page",

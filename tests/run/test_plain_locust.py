@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "locust.md").read_text(encoding="utf-8")
 
@@ -89,11 +87,3 @@ def test_the_command_of_the_page_is_as_it_says(tmp_path: Path) -> None:
     (folder,) = (tmp_path / "runs").iterdir()
     assert f"runs/{folder.name}" in done.stdout
     assert (folder / "report.html").is_file()
-
-
-@pytest.mark.parametrize("option", ["--master", "--processes=2"])
-def test_several_processes_are_refused_for_now(tmp_path: Path, option: str) -> None:
-    """Each would have limits of its own, and no verdict on them together would be true."""
-    done = locust(tmp_path, "-f", str(ROOT / "locustfiles" / "overload.py"), "-t", "2s", "--verdict", option)
-    assert "each process would have a sandbox and limits of its own" in done.stderr
-    assert done.returncode == 2

@@ -182,7 +182,7 @@ def frames_of(
         torn=tables.torn,
         limit_names=tuple(names),
         undrawn=undrawn,
-        notes=notes,
+        notes=(*notes, *_lost_workers(events)),
         settings=settings,
         folder=folder,
     )
@@ -202,6 +202,20 @@ def _with_drawn(provider: Provider, events: pd.DataFrame) -> tuple[Provider, tup
     )
     undrawn = (limit.name for limit in limits if limit.kind == "opaque" and limit.name not in known)
     return replace(provider, limits=limits), tuple(undrawn)
+
+
+def _lost_workers(events: pd.DataFrame) -> tuple[str, ...]:
+    """Of a run in several processes: what the ledger lacks because one of them was lost."""
+    notes = []
+    for details in events["details"][events["what"] == "worker-lost"]:
+        told = json.loads(details)
+        worker, people = told.get("worker"), told.get("people")
+        if isinstance(worker, int) and isinstance(people, list):
+            notes.append(
+                f"worker {worker} was lost: of what its {len(people)} people asked, operations that it had "
+                f"not told of yet are missing; the calls are all there"
+            )
+    return tuple(notes)
 
 
 def _frame(table: Columns, where: Path) -> pd.DataFrame:

@@ -45,10 +45,12 @@ class _Waiting:
 class Account:
     """One allowance, of the app or of one person or tenant. Only a `Budget` uses it, under its lock."""
 
-    def __init__(self, allowance: Allowance, settings: policy.Budget) -> None:
+    def __init__(self, allowance: Allowance, settings: policy.Budget, processes: int = 1) -> None:
         self._period_ns = allowance.period_ns
         self._settings = settings
-        self.allow(allowance.calls)
+        self._one = allowance.per == "person"  # who is in one process
+        self._calls = allowance.calls
+        self.share(processes)
         self._in_flight = 0
         self._leaves_ns: deque[int] = deque()
         """When each settled call leaves the account, ascending."""
@@ -60,10 +62,16 @@ class Account:
 
     def allow(self, calls: int) -> None:
         """So many calls may go in a period from now on; what has gone stays counted."""
-        self._most = max(1, int(calls * (1 - self._settings.margin)))
+        self._calls = calls
+        self._most = max(1, int(calls * (1 - self._settings.margin) / self._processes))
         self._most_background = max(1, int(self._most * (1 - self._settings.reserve)))
         self._interval_ns = self._period_ns // self._most_background
         self._burst_ns = (self._settings.burst - 1) * self._interval_ns
+
+    def share(self, processes: int) -> None:
+        """As many processes share the allowance from now on, in equal parts."""
+        self._processes = 1 if self._one else processes
+        self.allow(self._calls)
 
     def wait_ns(self, ticket: _Ticket, now_ns: int) -> int:
         """0 when the call may go now, else how long until it is worth asking again."""
@@ -134,6 +142,7 @@ class Budget:
         self._allowances = tuple(allowances)
         self._settings = settings
         self._clock = clock
+        self._processes = 1
         self._lock = threading.Lock()
         self._accounts: dict[tuple[int, str], Account] = {}
         self._tickets = 0
@@ -250,6 +259,14 @@ class Budget:
                 if told is not None and account is not None and _CALLS.fullmatch(told):
                     account.allow(int(told))
 
+    def share(self, processes: int) -> None:
+        """As many processes of the app, each with a budget, share what it is allowed, in equal parts."""
+        with self._lock:
+            if processes != self._processes:
+                self._processes = processes
+                for account in self._accounts.values():
+                    account.share(processes)
+
     def _key(self, allowance: Allowance, who: Mapping[str, str]) -> str | None:
         return "" if allowance.per == "app" else who.get(allowance.per)
 
@@ -261,6 +278,6 @@ class Budget:
                 continue
             account = self._accounts.get((i, key))
             if account is None:
-                account = self._accounts[i, key] = Account(allowance, self._settings)
+                account = self._accounts[i, key] = Account(allowance, self._settings, self._processes)
             found.append((allowance.per, account))
         return found

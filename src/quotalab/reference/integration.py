@@ -140,6 +140,11 @@ class Calendar:
         if traceparent is not None:
             request.headers["traceparent"] = traceparent
 
+    def share_budget(self, processes: int) -> None:
+        """The app runs in as many processes, and this one keeps to its equal part of the budget."""
+        if self._budget is not None:
+            self._budget.share(processes)
+
     def close(self) -> None:
         """Close connections and files."""
         self._client.close()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from quotalab.errors import InputError
 
-__all__ = ["environment_for"]
+__all__ = ["environment_for", "processes_of"]
 
-_KEPT = {"tags", "exclude_tags", "stop_timeout", "loglevel"}
+_KEPT = {"tags", "exclude_tags", "stop_timeout", "loglevel", "processes"}
 _REFUSED = {
     "num_users": "the population is --users",
     "spawn_rate": "people come as the traffic plans them",
@@ -25,11 +27,30 @@ _REFUSED = {
     "json": "the run folder has verdict.json",
     "json_file": "the run folder has verdict.json",
     **dict.fromkeys(
-        ("processes", "master", "worker", "expect_workers"),
-        "each process would have a sandbox and limits of its own",
+        ("master", "worker", "expect_workers", "expect_workers_max_wait"),
+        "a run starts its workers itself: --processes",
     ),
     **dict.fromkeys(("autostart", "autoquit", "web_host", "web_port"), "a run has no web page"),
 }
+
+
+def processes_of(arguments: Sequence[str], clock: str) -> int:
+    """How many workers the options after ``--`` want; 0: all is in this process. Raises `InputError`."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--processes", type=int, default=0)
+    try:
+        wanted: int = parser.parse_known_args(list(arguments))[0].processes
+    except argparse.ArgumentError as error:
+        raise InputError(f"Locust options after --: {error}") from None
+    if wanted and clock == "virtual":
+        raise InputError(
+            "Locust option --processes: virtual time is one process; leave it out, or add --clock real"
+        )
+    if wanted < -1:
+        raise InputError(
+            f"Locust option --processes: must be a number of processes, or -1 for one a CPU, not {wanted}"
+        )
+    return wanted if wanted >= 0 else os.cpu_count() or 1
 
 
 def environment_for(classes: Sequence[type[Any]], arguments: Sequence[str]) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
-import sysconfig
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +20,14 @@ from quotalab.profiles.app import AppSettings, app_settings
 from quotalab.profiles.loading import load_policy, load_provider, load_traffic
 from quotalab.profiles.responses import read_responses
 from quotalab.run.app_first import tell_app
+from quotalab.run.locust_options import processes_of
 from quotalab.run.options import DEFAULT_START_NS, RunOptions, scenario_of
+from quotalab.run.worker_processes import WorkerProcesses
 from quotalab.workspace import Workspace
 
 if TYPE_CHECKING:
     from quotalab.sandbox import Access
+    from quotalab.scenario.master import Workers
     from quotalab.scenario.stage import Stage
 
 __all__ = ["Simulated", "simulate"]
@@ -66,7 +69,8 @@ def simulate(
     """
     app = app_settings(workspace.settings, str(workspace.root / "pyproject.toml"))
     scenario = workspace.file("scenario", options.scenario or scenario_of(workspace))
-    transport = _transport(options, app)
+    processes = processes_of(options.locust, options.clock)
+    transport = _transport(options, app, processes)
     _check_named(options, workspace)
     responses = read_responses(options.responses) if options.responses is not None else None
     begun: list[Recording] = []
@@ -77,11 +81,12 @@ def simulate(
             return f"; judge what there is: quotalab report {recording.folder.path}"
         return ""
 
-    with _time(options, last_words) as (clock, entropy, installed_ns):
+    with _time(options, last_words) as (clock, entropy, installed_ns), ExitStack() as ending:
         # From here on Locust may be imported: it patches the process, which virtual time must do first.
         from quotalab.run.locust_options import environment_for
         from quotalab.run.own_output import search_own_output
         from quotalab.run.scenario_file import load_scenario
+        from quotalab.scenario.master import Workers
         from quotalab.scenario.needs import resolve
         from quotalab.scenario.stage import MEMORY_ISSUER, Stage, app_place
 
@@ -114,10 +119,20 @@ def simulate(
             settings=options.settings,
             responses=responses,
         )
-        # On the real clock loading is no part of the run.
-        start_ns = installed_ns if options.clock == "virtual" else clock.now_ns()
         environment = environment_for(classes, options.locust)
         environment.shape_class = shape
+        crew = None
+        if processes:
+            runner = environment.create_master_runner("127.0.0.1", 0)
+            loglevel = logging.getLevelName(logging.getLogger("locust").level)
+            started = WorkerProcesses(
+                processes, scenario, runner.server.port, env=told or {}, loglevel=loglevel
+            )
+            ending.callback(started.close)
+            crew = _Crew(Workers(runner), processes, started.check)
+            started.await_connected(lambda: len(runner.clients), clock)
+        # On the real clock loading is no part of the run.
+        start_ns = installed_ns if options.clock == "virtual" else clock.now_ns()
         recording = Recording(
             options.out or default_folder(_real.now_ns(), scenario.stem, needs.provider.name, options.seed),
             _real.monotonic_ns,
@@ -153,15 +168,28 @@ def simulate(
                 place=place,
                 server=server,
                 told=told,
+                hosts=crew is None,
             )
         except BaseException:
             recording.discard()
             raise
+        raised = _Raised()
+        if crew is not None:
+            crew.workers.serve(
+                stage,
+                needs,
+                place=place,
+                root=workspace.root,
+                seed=options.seed,
+                span_ns=options.span_ns,
+                expected=processes,
+                raised=raised.count,
+            )
         if app.kind == "url":
             say(_credentials(stage.access))
         stage_done("scenario, profiles, app")
         try:
-            errors = _play(stage, environment, needs.users, options, start_ns, progress, last_words)
+            _play(stage, environment, needs.users, options, start_ns, raised, crew, progress, last_words)
         except BaseException as error:
             stage.close()
             recording.writer.close()
@@ -179,6 +207,8 @@ def simulate(
                     f"{error}\nquotalab: what there is until then: quotalab report {folder}"
                 ) from None
             raise
+        for told_of in crew.workers.lost if crew is not None else ():
+            say(told_of)
         silent = _silence(stage, app)
         stage.close()
         ended_ns = clock.now_ns()
@@ -187,10 +217,10 @@ def simulate(
         search_own_output(recording.folder, stage.sandbox, stage.app_log)
     recording.end(ended_ns, stage.app_log)
     stage_done("compacting the ledger")
-    return Simulated(recording.folder.path, errors, tuple(stage.sandbox.faults), silent)
+    return Simulated(recording.folder.path, raised.in_words(), tuple(stage.sandbox.faults), silent)
 
 
-def _transport(options: RunOptions, app: AppSettings) -> str:
+def _transport(options: RunOptions, app: AppSettings, processes: int) -> str:
     """How the app reaches the sandbox. Raises `InputError` for what cannot be."""
     if app.is_elsewhere and options.clock == "virtual":
         raise InputError(
@@ -202,6 +232,10 @@ def _transport(options: RunOptions, app: AppSettings) -> str:
             f"--transport memory: app {app.target!r} calls the sandbox by an HTTP library of its own, over "
             f"loopback; leave --transport out"
         )
+    if processes and options.transport == "memory":
+        raise InputError("--transport memory: workers are processes of their own; leave --transport out")
+    if processes:
+        return "socket"
     return options.transport or ("memory" if app.kind in ("reference", "build") else "socket")
 
 
@@ -265,10 +299,12 @@ def _play(
     users: int,
     options: RunOptions,
     start_ns: int,
+    raised: _Raised,
+    crew: _Crew | None,
     progress: Progress | None,
     last_words: Callable[[], str],
-) -> tuple[str, ...]:
-    """Let Locust's users live on the stage for the span; returns what they raised, in words."""
+) -> None:
+    """Let Locust's users live on the stage for the span, here or in the crew's processes."""
     import gevent
 
     from quotalab.run.interrupts import Interrupts
@@ -283,20 +319,24 @@ def _play(
 
     given_up: list[QuotalabError] = []
     stage.give_up = give_up
-    runner = environment.create_local_runner()
+    runner = environment.runner or environment.create_local_runner()
     if options.clock == "virtual":
         # The one greenlet there is yet watches this process's share of a CPU, which means nothing here.
         runner.greenlet.kill()
     environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
-    raised = _Raised()
     environment.events.user_error.add_listener(raised.listen)
     # Without this Ctrl-C strikes whatever greenlet is running, and each prints what it was doing.
     interrupts = Interrupts(last_words)
     try:
         reporter = gevent.spawn(_report_progress, stage, options, start_ns, progress)
         stage.watch_app()
+        if crew is not None:
+            crew.workers.await_ready(crew.number, crew.check)
+            stage.begin(stage.clock.now_ns())
         if environment.shape_class is not None:
             runner.start_shape()  # how many people there are is the shape's affair, up to the population
+        elif crew is not None:
+            gevent.spawn(runner.start, users, spawn_rate=users)  # it waits until the workers have begun
         else:
             runner.start(users, spawn_rate=users)
         # On the real clock an app that was slow to start takes nothing of the span.
@@ -310,8 +350,10 @@ def _play(
     except _GivenUp:
         raise given_up[0] from None
     finally:
+        if crew is not None:
+            runner.quit()
+            crew.workers.close()
         interrupts.restore()
-    return raised.in_words()
 
 
 def _report_progress(stage: Stage, options: RunOptions, start_ns: int, progress: Progress | None) -> None:
@@ -328,6 +370,16 @@ def _report_progress(stage: Stage, options: RunOptions, start_ns: int, progress:
             )
 
 
+@dataclass(frozen=True)
+class _Crew:
+    """The workers that people live in."""
+
+    workers: Workers
+    number: int
+    check: Callable[[], None]
+    """Raises what keeps them from getting ready."""
+
+
 class _GivenUp(BaseException):
     """Thrown into the main greenlet when going on would tell nothing."""
 
@@ -340,8 +392,13 @@ class _Raised:
 
     def listen(self, exception: BaseException, tb: TracebackType | None, **_: Any) -> None:
         """Locust's `user_error`."""
-        # Not the text: only our own are known to hold no secret.
-        self._times[f"{type(exception).__name__} ({_own_place(tb)})"] += 1
+        from quotalab.scenario.raised import in_words
+
+        self.count(in_words(exception, tb))
+
+    def count(self, what: str) -> None:
+        """Something that was raised, in words."""
+        self._times[what] += 1
 
     def in_words(self) -> tuple[str, ...]:
         """The most frequent first, each in one line."""
@@ -350,17 +407,3 @@ class _Raised:
         if len(self._times) > len(most):
             lines.append(f"{len(self._times) - len(most):,} other exceptions")
         return tuple(lines)
-
-
-def _own_place(tb: TracebackType | None) -> str:
-    """``file:line`` of the innermost frame that is the team's own code, not a library's or ours."""
-    frames = traceback.extract_tb(tb)
-    ours = str(Path(__file__).parents[1])
-    own = [
-        frame
-        for frame in frames
-        if "site-packages" not in frame.filename
-        and not frame.filename.startswith((ours, "<frozen", "src/gevent/", sysconfig.get_path("stdlib")))
-    ]
-    place = (own or frames)[-1:]
-    return f"{place[0].filename}:{place[0].lineno}" if place else "nowhere known"

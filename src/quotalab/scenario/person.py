@@ -9,7 +9,8 @@ from types import ModuleType, TracebackType
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
-from gevent.event import Event
+from gevent import Greenlet
+from gevent.event import AsyncResult, Event
 from gevent.lock import RLock
 from gevent.pool import Group
 from locust import User, constant, task
@@ -58,12 +59,14 @@ class Person(User):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        stage: Stage | None = getattr(environment, "stage", None)
+        stage: Stage | AsyncResult | None = getattr(environment, "stage", None)
         if stage is None:
             raise ScenarioError(
                 f"{type(self).__name__} has no stage: start it with quotalab run, or with locust"
             )
-        self.stage = stage
+        # A worker's is set when the master has told of it.
+        self.stage: Stage = stage.get() if isinstance(stage, AsyncResult) else stage
+        stage = self.stage
         cast = stage.next_person(again=getattr(environment, "shape_class", None) is not None)
         self.name = cast.person
         self.plan = cast.operations
@@ -75,6 +78,16 @@ class Person(User):
         self._left = False
         """Whether the person wants nothing more of the app."""
         self._withdraws = False
+
+    def start(self, group: Group) -> Greenlet:
+        """See Locust. When the user has stopped, the person may come on again."""
+        greenlet: Greenlet = super().start(group)
+        greenlet.link(self._stopped)
+        return greenlet
+
+    def _stopped(self, _: Greenlet) -> None:
+        if not self._left and not self._turned_away:
+            self.stage.person_left(self.name)
 
     def connect(self) -> None:
         """Give the app consent: sign in, agree, come back, after the probes that come with it.

@@ -32,9 +32,9 @@ from quotalab.sandbox import Access, Sandbox
 from quotalab.sandbox.transport import MemoryTransport, current_operation
 from quotalab.scenario.ending import Ending
 from quotalab.scenario.probes import Probes
-from quotalab.traffic import PersonPlan, person_name, plan
+from quotalab.traffic import Cast, PersonPlan, person_name, plan
 
-__all__ = ["MEMORY_ISSUER", "Stage", "app_place"]
+__all__ = ["MEMORY_ISSUER", "Stage", "app_place", "traceparent"]
 
 MEMORY_ISSUER = "https://provider.test"  # .test: RFC 6761, never a real host
 
@@ -48,7 +48,10 @@ def app_place(settings: AppSettings) -> tuple[str, str]:
 class Stage:
     """Everything that people act on in one run.
 
-    `close` ends it; the ledger is then whole, and the app's state is gone.
+    Without `hosts` people and app are in other processes, unless the app has one of its own: what there is
+    here is the sandbox, and the cast. From `own` the app draws, where it must not draw the same as another
+    process. `state` is where the app keeps things: given, somebody else looks through it at the end. `close`
+    ends it all; the ledger is then whole, and the app's state is gone.
     """
 
     def __init__(
@@ -68,23 +71,26 @@ class Stage:
         place: tuple[str, str],
         server: Any = None,
         told: Mapping[str, str] | None = None,
+        hosts: bool = True,
+        own: Entropy | None = None,
+        state: Path | None = None,
     ) -> None:
         self.clock = clock
         self.entropy = entropy
         base, self.callback = place
         self.ledger = ledger
-        if traffic is not None:
-            self._plans = plan(traffic, entropy, people=users, start_ns=start_ns, span_ns=span_ns)
-        else:
-            self._plans = tuple(PersonPlan(person_name(i + 1), ()) for i in range(users))
+        self._traffic = traffic
+        self._span_ns = span_ns
+        self._people = tuple(person_name(i + 1) for i in range(users))
+        self.begin(start_ns)
         self.habits = traffic.habits if traffic is not None else Habits()
         self.later = Group()
         """What people will do some time, beside what they ask of the app."""
         self.later.greenlet_class = Greenlet  # so no part of the operation in which they decide it
-        self._cast = 0
         self._abandoned: list[Operation] = []
         self._count: dict[str, int] = {}
-        self._operation_key = entropy.key("operations")
+        self._own = own or entropy
+        self._operation_key = self._own.key("operations")
         self._server = server
         self._opened: Sandbox | None = None
         self._ending: Ending | None = None
@@ -95,7 +101,11 @@ class Stage:
         """How many operations have come to an end of their own."""
         self.give_up: Callable[[QuotalabError], None] = _raise
         """Ends the run, because going on would tell nothing."""
-        self._state = tempfile.TemporaryDirectory(prefix="quotalab-app-")
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if state is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="quotalab-app-")
+            state = Path(self._temporary.name)
+        self.state = state
         self._transport: httpx.BaseTransport | None = None
         self._carried = CarriedContext()
         self.app: Any = None
@@ -103,33 +113,45 @@ class Stage:
             self.provider = provider.for_people(users)
             self.sandbox, access = self._open(self.provider, start_ns)
             self._opened = self.sandbox
-            kept = Path(self._state.name) if app.kind == "reference" else None
-            self._ending = Ending(app, root, self.sandbox, kept)
+            if self._temporary is not None:
+                kept = self.state if app.kind == "reference" else None
+                self._ending = Ending(app, root, self.sandbox, kept)
             self.access = access
             """What the app's developer is given."""
             self.probes = Probes(
                 provider.faults,
-                [kept.person for kept in self._plans],
+                self._people,
                 sandbox=self.sandbox,
                 clock=clock,
                 entropy=entropy,
                 ledger=ledger,
                 start_ns=start_ns,
             )
-            self._hosted = self._host(app, access, policy, provider.reference, root, base, told)
-            self.app = self._hosted.app
-            if self._hosted.output is not None:
-                self._ending.outputs["what the app has printed"] = self._hosted.output
+            if hosts or app.is_elsewhere:
+                self._hosted = self._host(app, access, policy, provider.reference, root, base, told)
+                self.app = self._hosted.app
+                if self._hosted.output is not None and self._ending is not None:
+                    self._ending.outputs["what the app has printed"] = self._hosted.output
         except BaseException:
             self.close()
             raise
+
+    def begin(self, now_ns: int) -> None:
+        """People's days begin now, and nobody has come on yet."""
+        if self._traffic is None:
+            plans = tuple(PersonPlan(person, ()) for person in self._people)
+        else:
+            plans = plan(
+                self._traffic, self.entropy, people=len(self._people), start_ns=now_ns, span_ns=self._span_ns
+            )
+        self.cast = Cast(plans, self.clock)
 
     def _open(self, provider: Provider, start_ns: int) -> tuple[Sandbox, Access]:
         parts: dict[str, Any] = {
             "clock": self.clock,
             "entropy": self.entropy,
             "ledger": self.ledger,
-            "people": [kept.person for kept in self._plans],
+            "people": self._people,
             "start_ns": start_ns,
         }
         if self._server is None:
@@ -154,16 +176,15 @@ class Stage:
         told: Mapping[str, str] | None,
     ) -> Hosted:
         """The app, open. `told` is what its environment has been told already."""
-        state = Path(self._state.name)
         if settings.kind == "reference":
             app = build_reference(
                 access,
                 policy,
                 api=api,
                 clock=self.clock,
-                entropy=self.entropy,
-                state=state,
-                traceparent=_traceparent,
+                entropy=self._own,
+                state=self.state,
+                traceparent=traceparent,
                 log=root / settings.log.file if settings.log is not None else None,
             )
             return Hosted(settings, access, app)
@@ -175,7 +196,7 @@ class Stage:
                     "seems to name, and it names another one: name it with --provider"
                 )
             set_environment(environment)
-        return open_app(settings, access, root, base=base, folder=state, traceparent=_traceparent)
+        return open_app(settings, access, root, base=base, folder=self.state, traceparent=traceparent)
 
     def app_for_person(self) -> Any:
         """What one person has of the app: a web app's people have an HTTP client each."""
@@ -189,30 +210,25 @@ class Stage:
 
     def watch_app(self) -> None:
         """From now on the run ends when an app in another process does."""
-        assert self._hosted is not None
-        self._hosted.watch(self.give_up)
+        if self._hosted is not None:
+            self._hosted.watch(self.give_up)
 
     def last_output(self) -> str:
         """What an app in another process wrote last, to end a message with."""
         return self._hosted.last_output() if self._hosted is not None else ""
 
     def next_person(self, *, again: bool = False) -> PersonPlan:
-        """The next of the cast, with what they will do.
+        """The next of the cast, with what they will do: see `Cast.next`."""
+        return self.cast.next(again=again)
 
-        With `again`, as a shape that shrinks and grows needs it, the cast begins anew when it is through.
-        Raises `ScenarioError` when more people appear than were announced.
-        """
-        if again and self._cast == len(self._plans):
-            self._cast = 0
-        if self._cast == len(self._plans):
-            raise ScenarioError(f"more than the {self._cast} people of this run appeared; give --users")
-        self._cast += 1
-        return self._plans[self._cast - 1]
+    def person_left(self, person: str) -> None:
+        """A user has stopped acting as the person, who may come on again."""
+        self.cast.back(person)
 
     def browser(self, person: str) -> Browser:
         """A browser with the person's name and password at the provider."""
         assert self._transport is not None
-        return Browser(self._transport, person, self.sandbox.password_of(person), _traceparent)
+        return Browser(self._transport, person, self.sandbox.password_of(person), traceparent)
 
     def next_operation(self, person: str) -> str:
         """An id for the person's next operation."""
@@ -248,10 +264,11 @@ class Stage:
         if self._opened is not None:
             self._opened.close(self.clock.now_ns())
         self._carried.restore()
-        self._state.cleanup()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
 
-def _traceparent() -> str | None:
+def traceparent() -> str | None:
     """The current operation as a `traceparent` header (W3C Trace Context, 3.2)."""
     operation = current_operation.get()
     return f"00-{operation}-{operation[:16]}-01" if operation else None
