@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from quotalab.errors import InputError, RunFolderError
 from quotalab.nightly.matrix import Group
@@ -61,7 +60,7 @@ def read_baseline(folder: Path, group: Group) -> Baseline | None:
     if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
         raise InputError(f"{path}: is no baseline: schema must be {_SCHEMA}")
     try:
-        runs = tuple(_told(run) for run in document["runs"])
+        runs = tuple(Told.read(run) for run in document["runs"])
         environment = {str(key): str(value) for key, value in document["environment"].items()}
         asked = document["asked"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -127,15 +126,3 @@ def _asked(group: Group) -> list[str]:
         place = arguments.index(option)
         del arguments[place : place + 2]
     return arguments
-
-
-def _told(run: Mapping[str, Any]) -> Told:
-    figures = {str(name): None if value is None else float(value) for name, value in run["figures"].items()}
-    return Told(
-        int(run["seed"]),
-        str(run["verdict"]),
-        {str(id): str(verdict) for id, verdict in run["rules"].items()},
-        figures,
-        run["ledger_sha256"],
-        str(run["calls_sha256"]),
-    )

@@ -51,6 +51,19 @@ class Told:
             "figures": dict(sorted(self.figures.items())),
         }
 
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Told:
+        """What `document` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where it did not."""
+        figures = document["figures"].items()
+        return cls(
+            int(document["seed"]),
+            str(document["verdict"]),
+            {str(id): str(verdict) for id, verdict in document["rules"].items()},
+            {str(name): None if value is None else float(value) for name, value in figures},
+            document["ledger_sha256"],
+            str(document["calls_sha256"]),
+        )
+
 
 def environment(folder: Path) -> dict[str, str]:
     """What calls repeat exactly on: the versions that ran, and the family of processors."""

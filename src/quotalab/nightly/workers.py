@@ -24,7 +24,7 @@ from typing import Any
 from quotalab import __version__
 from quotalab.errors import FaultError, InputError, RunFolderError
 
-__all__ = ["Cell", "Ended", "locked", "run_cells"]
+__all__ = ["Cell", "Ended", "code_sha256", "locked", "run_cells"]
 
 _NOTE = "cell.json"
 _NOT_CODE = ("runs", "node_modules", "__pycache__", "venv", "baselines")
@@ -96,7 +96,7 @@ def run_cells(
     `ended` is told of each when it is there. Raises `InputError` with the cell's own words for the first that
     has no verdict; those under way are let finish, so that they need not be run again. Ctrl-C ends them all.
     """
-    workers = _Workers(folder, cwd, _code(cwd))
+    workers = _Workers(folder, cwd, code_sha256(cwd))
     done: dict[str, Ended] = {}
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         waiting = list(reversed(cells))
@@ -176,7 +176,7 @@ class _Workers:
             process.terminate()
 
 
-def _code(root: Path) -> str:
+def code_sha256(root: Path) -> str:
     """A digest of what runs depend on: Python and TOML files below `root`, and what is installed.
 
     A cell that ended with other code is run again. Data that an app reads from elsewhere is not seen.
