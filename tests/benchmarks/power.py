@@ -58,6 +58,7 @@ from quotalab.workspace import Workspace  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 NIGHT = Path(__file__).with_suffix("")
+RULES = load_rules(Workspace.find(NIGHT).rule_files())
 _BEFORE_FORKS = (
     "authlib.oauth2.rfc6749.parameters",
     "authlib.oauth2.rfc7636",
@@ -65,7 +66,9 @@ _BEFORE_FORKS = (
     "httpx",
     "locust.env",
     "pyarrow.parquet",
-    "quotalab.sandbox",
+    "quotalab.sandbox.server",
+    "quotalab.traces",
+    "quotalab.traffic",
 )
 
 
@@ -216,7 +219,7 @@ class App:
             simulated = simulate(asked, workspace)
         if simulated.errors or simulated.faults:
             raise SystemExit(f"{self.change.name}: seed {seed}: {simulated.errors} {simulated.faults}")
-        verdict = judge(load(out), load_rules(workspace.rule_files()))
+        verdict = judge(load(out), RULES)
         RunFolder(out).verdict.write_text(document(verdict), encoding="utf-8")
         return tell(seed, out)
 
@@ -274,6 +277,7 @@ def _forked(app: App, seed: int, results: Results, place: Path) -> int:
     if process:
         return process
     code = 1
+    gc.disable()  # it does not live for long
     try:
         out = place / f"run-{os.getpid()}"
         results.add(app.change, app.run(seed, out))
