@@ -98,7 +98,7 @@ def write_baseline(
         "runs": [run.document() for run in runs],
     }
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    new = path.with_suffix(".calls.part")
+    new, part = path.with_suffix(".calls.part"), path.with_name(path.name + ".part")
     kept = path.with_suffix(".calls")
     try:
         if path.is_file() and path.read_text(encoding="utf-8") == text and kept.is_dir():
@@ -108,7 +108,6 @@ def write_baseline(
         new.mkdir(parents=True)
         for run, run_folder in zip(runs, folders, strict=True):
             (new / f"{run.seed}.gz").write_bytes(packed(call_lines(run_folder)))
-        part = path.with_name(path.name + ".part")
         part.write_text(text, encoding="utf-8")
         if kept.exists():
             shutil.rmtree(kept)
@@ -116,6 +115,9 @@ def write_baseline(
         part.replace(path)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)  # half of it is nothing to commit
+        part.unlink(missing_ok=True)
     return True
 
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -54,12 +55,15 @@ class Told:
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Told:
         """What `document` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where it did not."""
-        figures = document["figures"].items()
+        given = document["figures"].items()
+        figures = {str(name): None if value is None else float(value) for name, value in given}
+        if not all(value is None or math.isfinite(value) for value in figures.values()):
+            raise ValueError("a figure is no number")
         return cls(
             int(document["seed"]),
             str(document["verdict"]),
             {str(id): str(verdict) for id, verdict in document["rules"].items()},
-            {str(name): None if value is None else float(value) for name, value in figures},
+            figures,
             document["ledger_sha256"],
             str(document["calls_sha256"]),
         )

@@ -84,7 +84,8 @@ class UnderQuota:
             [sys.executable, "-m", "quotalab.testing.child"],
             input=text,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
         sys.stdout.write(ended.stdout)  # what the function printed, which pytest shows where a test fails
