@@ -322,17 +322,22 @@ def main() -> int:
     parser.add_argument(
         "--harmless", type=int, default=200, help="comparisons, of all harmless changes together"
     )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="WORDS", help="changes so called; repeatable"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--first", type=int, default=100_001, help="the first of the seeds")
     parser.add_argument("--out", type=Path, default=ROOT / "runs/power", help="where results are kept")
     asked = parser.parse_args()
-    trials = [
-        (change, _seeds(asked.first, trial), trial) for change in PLANTED for trial in range(asked.trials)
-    ]
-    trials += [
-        (HARMLESS[trial % len(HARMLESS)], _seeds(asked.first, trial), trial)
-        for trial in range(asked.harmless)
-    ]
+    planted, harmless = (
+        [one for one in group if one.name in asked.only or not asked.only] for group in (PLANTED, HARMLESS)
+    )
+    trials = [(one, _seeds(asked.first, trial), trial) for one in planted for trial in range(asked.trials)]
+    if harmless:
+        trials += [
+            (harmless[trial % len(harmless)], _seeds(asked.first, trial), trial)
+            for trial in range(asked.harmless)
+        ]
     trials.sort(key=lambda one: one[2])  # so that a table of fewer trials is there before the whole
     wanted = [(which, seed) for change, seeds, _ in trials for seed in seeds for which in (CLEAN, change)]
     wanted = list(dict.fromkeys(wanted))
