@@ -9,7 +9,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Told:
     """``utilisation.<limit>``, ``wait_p95_s``, ...: see `tell`."""
     ledger_sha256: str | None
     calls_sha256: str
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Id -> name of the rules, for people; a baseline does not keep them."""
 
     def document(self) -> dict[str, Any]:
         """As a baseline keeps it."""
@@ -156,4 +158,5 @@ def tell(seed: int, folder: Path) -> Told:
         figures,
         document["run"]["ledger_sha256"],
         digest.hexdigest(),
+        {rule["id"]: rule["name"] for rule in document["rules"]},
     )

@@ -52,12 +52,9 @@ def lines(one: Compared) -> list[str]:
     if one.differs:
         differs = ", ".join(f"{name} {was} -> {now}" for name, (was, now) in one.differs.items())
         told.append(f"the baseline is of another environment ({differs}): figures are compared, not calls")
-    for rule in one.rules:
-        told.append(_rule(rule, len(one.runs)))
-    for figure in sorted(
-        one.figures, key=lambda change: ("regression", "improvement", "change").index(change.word)
-    ):
-        told.append(_figure(figure))
+    order = ("regression", "improvement", "change").index
+    told += [_rule(rule, len(one.runs)) for rule in sorted(one.rules, key=lambda change: order(change.word))]
+    told += [_figure(figure) for figure in sorted(one.figures, key=lambda change: order(change.word))]
     if one.first is not None:
         told.append(one.first)
     able = 0.5 ** len(one.runs) <= LEVEL
@@ -73,8 +70,9 @@ def lines(one: Compared) -> list[str]:
 
 def _rule(change: RuleChange, seeds: int) -> str:
     which = ", ".join(map(str, change.seeds[:8])) + (", ..." if len(change.seeds) > 8 else "")
+    rule = f"{change.rule} {change.name}".strip()
     return (
-        f"{change.word}: {change.rule} {change.before} -> {change.after} "
+        f"{change.word}: {rule} {change.before} -> {change.after} "
         f"in {len(change.seeds)} of {seeds} seeds ({which})"
     )
 
