@@ -156,7 +156,11 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         # What ran with other code is another file's.
         parts = [ROOT / "analysis", ROOT / "profiles", NIGHT]
-        parts += [part for part in sorted((ROOT / "src/quotalab").iterdir()) if part.name != "nightly"]
+        parts += [
+            part
+            for part in sorted((ROOT / "src/quotalab").iterdir())
+            if part.name not in ("api", "nightly", "testing")
+        ]
         digests = [code_sha256(part) for part in parts] + [str(PLANTED + HARMLESS)]
         self.file = folder / f"{hashlib.sha256(''.join(digests).encode()).hexdigest()[:12]}.jsonl"
         self._told: dict[tuple[str, int], Told] = {}
