@@ -98,3 +98,14 @@ def test_the_steps_of_the_ci_files_run(tmp_path: Path, file: str) -> None:
     assert {"index.html", "junit.xml", "summary.md", "nightly.json"} <= set(os.listdir(night))
     if file == "github-actions.yml":
         assert "No baseline yet" in summary.read_text()
+
+
+def test_the_table_of_planted_changes_has_those_that_are_measured() -> None:
+    """As many as the script declares, with the rules that it declares."""
+    script = (DOCS.parent / "tests/benchmarks/power.py").read_text(encoding="utf-8")
+    planted = script.partition("PLANTED = (")[2].partition("\nHARMLESS")[0]
+    table = PAGE.partition("| planted |")[2].partition("| harmless")[0]
+    assert planted.count("Change(") == table.count("\n| ")
+    told = re.findall(r"QL\d+|retry_amplification|`scopes`", table)
+    assert told
+    assert all(rule.strip("`") in planted for rule in told)

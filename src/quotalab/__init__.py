@@ -8,8 +8,8 @@
     run.verdict
     run.plot_use("hourly")
 
-Importing this package patches nothing and imports neither Locust nor gevent; `run` and `load` load what they
-need when they are called.
+Importing this package patches nothing and imports neither Locust nor gevent; `run`, `audit` and `load` load
+what they need when they are called.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["QuotalabError", "Run", "__version__", "load", "run"]
+__all__ = ["QuotalabError", "Run", "__version__", "audit", "load", "run"]
 
 if TYPE_CHECKING:
     from quotalab.api import Run as Run
+    from quotalab.api import audit as audit
     from quotalab.api import load as load
     from quotalab.api import run as run
     from quotalab.errors import QuotalabError as QuotalabError
 
-_PLACES = {"QuotalabError": "quotalab.errors", "Run": "quotalab.api", "load": "quotalab.api"}
+_PLACES = {"QuotalabError": "quotalab.errors", **dict.fromkeys(("Run", "audit", "load"), "quotalab.api")}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""`quotalab.run` and `quotalab.load`: DataFrames, verdicts and plots for notebooks and scripts."""
+"""`quotalab.run`, `quotalab.audit` and `quotalab.load`: DataFrames, verdicts and plots for notebooks and scripts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_the_public_surface_is_pinned() -> None:
     """What others may use has these names, and no other comes in by accident."""
-    assert quotalab.__all__ == ["QuotalabError", "Run", "__version__", "load", "run"]
+    assert quotalab.__all__ == ["QuotalabError", "Run", "__version__", "audit", "load", "run"]
     assert all(getattr(quotalab, name) is not None for name in quotalab.__all__)
     public = sorted(name for name in dir(Run) if not name.startswith("_"))
     assert public == [
@@ -178,3 +178,22 @@ def test_a_run_is_loaded_from_anywhere(run: Run, tmp_path: Path, monkeypatch: py
     assert again.verdict == run.verdict
     assert repr(again).startswith("<Run of overload against temporary-production: ")
     assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before
+
+
+def test_recorded_traffic_is_judged_and_opened_as_a_run_is(tmp_path: Path) -> None:
+    """The arguments reach the command, the peak is that of the file, and what needs a run is NA."""
+    file = tmp_path / "calls.csv"
+    rows = [f"{1767600000 + 30 * i},/events,{429 if i >= 100 else 200},ann" for i in range(110)]
+    file.write_text("t,url,code,who\n" + "\n".join(rows) + "\n")
+    judged = quotalab.audit(
+        file, provider="temporary-production", person="who", set={"limits.hourly.limit": 50},
+        columns={"time": "t", "path": "url", "status": "code"}, out=tmp_path / "judged",
+    )  # fmt: skip
+    assert judged.verdict == "FAIL"
+    assert judged.peak("hourly") == 110
+    assert judged.limits.limit["hourly"] == 50
+    assert judged.calls.person.unique().tolist() == ["person-1"]
+    assert judged.verdict.rules.verdict["QL501"] == "NA"
+    assert len(judged.plot_use("hourly").lines)
+    with pytest.raises(InputError, match=r"nothing\.csv"):
+        quotalab.audit(tmp_path / "nothing.csv", provider="temporary-production")

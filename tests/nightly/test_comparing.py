@@ -92,6 +92,19 @@ def test_many_figures_share_one_level() -> None:
     assert {change.word for change in one.figures} == {"change"}
 
 
+def test_a_rule_that_has_nothing_to_judge_any_more_did_not_improve() -> None:
+    """What no longer calls breaks no rule; and what regressed is told first."""
+    before = [told(run.seed, rule="FAIL") for run in EIGHT]
+    after = [told(run.seed, calls="other", rule="NA") for run in EIGHT]
+    one = compared(before, after, {"python": "3.13", "machine": "x86_64"})
+    assert [(change.before, change.after, change.word) for change in one.rules] == [("FAIL", "NA", "change")]
+    assert one.word == "changed"
+    worse = [replace(run, rules={**run.rules, "QL302": "FAIL"}, names={"QL302": "herd"}) for run in after]
+    said = lines(compared(before, worse, {"python": "3.13", "machine": "x86_64"}))
+    assert said[1].startswith("regression: QL302 herd NA -> FAIL in 8 of 8 seeds")
+    assert said[2].startswith("change: QL101 FAIL -> NA in 8 of 8 seeds")
+
+
 def test_a_rule_that_fails_in_one_seed_where_it_did_not_is_a_regression() -> None:
     """A failure needs no statistics."""
     after = [told(1, rule="FAIL", verdict="FAIL", calls="other"), *EIGHT[1:]]

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from quotalab.errors import InputError
+from quotalab.nightly.baselines import write_baseline
 from quotalab.nightly.matrix import read_matrix
+from quotalab.nightly.telling import tell
 from quotalab.workspace import Workspace
 
 POLICY = """schema = 1
@@ -103,6 +106,53 @@ def test_two_jobs_in_one_folder_are_refused(workspace: Path) -> None:
     assert "another job is at work here" in second.stderr
 
 
+@pytest.mark.full
+def test_runs_of_a_job_that_was_killed_keep_the_next_one_out_until_they_have_ended(workspace: Path) -> None:
+    """Else two processes would write one run folder."""
+    command = [sys.executable, "-m", "quotalab", "nightly", "--jobs", "1", "--out", "night/killed"]
+    job = psutil.Popen(command, cwd=workspace, stderr=subprocess.DEVNULL)
+    while not (runs := job.children()):
+        assert job.is_running()
+    runs[0].suspend()
+    job.kill()
+    job.wait()
+    try:
+        refused = quotalab("nightly", "--out", "night/killed", cwd=workspace)
+        assert refused.returncode == 2
+        assert "runs of one that was killed" in refused.stderr
+    finally:
+        runs[0].kill()
+        psutil.wait_procs(runs)
+    assert quotalab("nightly", "--out", "night/killed", cwd=workspace).returncode == 0
+
+
+def test_a_disk_that_is_full_is_told_and_leaves_the_baseline_alone(workspace: Path) -> None:
+    """Here no file may grow beyond 8 KB: one line, exit 2, and nothing half written that could be committed."""
+    before = {path: path.read_bytes() for path in (workspace / "baselines").rglob("*") if path.is_file()}
+    night = subprocess.run(
+        ["sh", "-c", 'ulimit -f 8 && exec "$@"', "sh", sys.executable, "-m", "quotalab", "nightly",
+         "--update-baseline", "--out", "night/full"],
+        cwd=workspace, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert night.returncode == 2
+    assert night.stderr.count("\n") == 1
+    assert "File too large" in night.stderr
+    assert before == {
+        path: path.read_bytes() for path in (workspace / "baselines").rglob("*") if path.is_file()
+    }
+
+
+def test_a_baseline_that_cannot_be_written_whole_is_not_left_in_part(workspace: Path) -> None:
+    """What there was stays, and no part of the new one lies beside it."""
+    root = workspace / "kept"
+    (root / "overload~mine.calls").mkdir(parents=True)
+    (group,) = read_matrix(Workspace.find(workspace)).groups
+    folders = [workspace / "night/1/runs/overload~mine~3", workspace / "nowhere"]
+    with pytest.raises(InputError):
+        write_baseline(root, group, {}, [tell(3, folders[0])] * 2, folders)
+    assert [path.name for path in root.rglob("*")] == ["overload~mine.calls"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -113,6 +163,11 @@ def test_two_jobs_in_one_folder_are_refused(workspace: Path) -> None:
             "asked for with run other",
         ),
         ('{"schema": 1, "runs": [{}], "environment": {}, "asked": []}', "is damaged"),
+        (
+            '{"schema": 1, "environment": {}, "asked": [], "runs": [{"seed": 3, "verdict": "PASS", "rules": {}, '
+            '"figures": {"calls": NaN}, "ledger_sha256": "", "calls_sha256": ""}]}',
+            "a figure is no number",
+        ),
     ],
 )
 def test_a_damaged_or_foreign_baseline_is_told_before_any_work(workspace: Path, text: str, said: str) -> None:

@@ -16,6 +16,7 @@ __all__ = ["Judged"]
 
 _COLOURS = {"FAIL": "#b3261e", "WARN": "#8a5a00", "REVIEW": "#6b3fa0", "PASS": "#1b6e3c", "NA": "#5c6672"}
 _MOST_FINDINGS = 3
+_ROW = Markup('<tr><td>{}</td><td>{}</td><td>{}</td><td style="text-align: left">{}</td></tr>')
 
 
 class Judged:
@@ -75,9 +76,7 @@ class Judged:
         """For notebooks. Whatever an app or a client sent is escaped."""
         told = Markup("").join(Markup("<p>{}</p>").format(_shown(line)) for line in self.sentences)
         rows = Markup("").join(
-            Markup("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>").format(
-                rule["id"], _shown(rule["name"]), _badge(rule["verdict"]), _told(rule)
-            )
+            _ROW.format(rule["id"], _shown(rule["name"]), _badge(rule["verdict"]), _told(rule))
             for rule in self.document["rules"]
             if rule["verdict"] not in ("PASS", "NA")
         )

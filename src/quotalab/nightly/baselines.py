@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from quotalab.errors import InputError, RunFolderError
 from quotalab.nightly.matrix import Group
@@ -61,7 +60,7 @@ def read_baseline(folder: Path, group: Group) -> Baseline | None:
     if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
         raise InputError(f"{path}: is no baseline: schema must be {_SCHEMA}")
     try:
-        runs = tuple(_told(run) for run in document["runs"])
+        runs = tuple(Told.read(run) for run in document["runs"])
         environment = {str(key): str(value) for key, value in document["environment"].items()}
         asked = document["asked"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -99,7 +98,7 @@ def write_baseline(
         "runs": [run.document() for run in runs],
     }
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    new = path.with_suffix(".calls.part")
+    new, part = path.with_suffix(".calls.part"), path.with_name(path.name + ".part")
     kept = path.with_suffix(".calls")
     try:
         if path.is_file() and path.read_text(encoding="utf-8") == text and kept.is_dir():
@@ -109,7 +108,6 @@ def write_baseline(
         new.mkdir(parents=True)
         for run, run_folder in zip(runs, folders, strict=True):
             (new / f"{run.seed}.gz").write_bytes(packed(call_lines(run_folder)))
-        part = path.with_name(path.name + ".part")
         part.write_text(text, encoding="utf-8")
         if kept.exists():
             shutil.rmtree(kept)
@@ -117,6 +115,9 @@ def write_baseline(
         part.replace(path)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)  # half of it is nothing to commit
+        part.unlink(missing_ok=True)
     return True
 
 
@@ -127,15 +128,3 @@ def _asked(group: Group) -> list[str]:
         place = arguments.index(option)
         del arguments[place : place + 2]
     return arguments
-
-
-def _told(run: Mapping[str, Any]) -> Told:
-    figures = {str(name): None if value is None else float(value) for name, value in run["figures"].items()}
-    return Told(
-        int(run["seed"]),
-        str(run["verdict"]),
-        {str(id): str(verdict) for id, verdict in run["rules"].items()},
-        figures,
-        run["ledger_sha256"],
-        str(run["calls_sha256"]),
-    )

@@ -52,7 +52,9 @@ class RuleChange:
     before: str
     after: str
     word: str
-    """regression: worse than in the baseline; else improvement."""
+    """regression; improvement; or change: worse in so few seeds that it may be chance, or nothing is left to
+    judge."""
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,8 +194,12 @@ def _rules(before: Sequence[Told], after: Sequence[Told]) -> list[RuleChange]:
         if step:
             # One seed that fails is a failure; a rule that only warns in a few may do so by chance.
             many = greater_by_chance([1.0] * len(seeds)) <= LEVEL or len(seeds) == len(after)
-            word = "improvement" if step < 0 else "regression" if now_ == "FAIL" or many else "change"
-            changes.append(RuleChange(rule, tuple(seeds), was_, now_, word))
+            if step < 0:
+                word = "change" if now_ == "NA" else "improvement"
+            else:
+                word = "regression" if now_ == "FAIL" or many else "change"
+            name = next((run.names[rule] for run in after if rule in run.names), "")
+            changes.append(RuleChange(rule, tuple(seeds), was_, now_, word, name))
     return changes
 
 
@@ -222,9 +228,10 @@ def _call(line: str | None) -> str:
         return "none"
     cell = dict(zip(COLUMNS, line.split("\t"), strict=False))
     hours, rest = divmod(float(cell["at"]), 3600)
+    said = [cell[name] for name in ("person", "method", "route") if cell[name] != "-"]
     text = (
-        f"at {hours:02.0f}:{rest // 60:02.0f}:{rest % 60:06.3f} {cell['person']} {cell['method']} "
-        f"{cell['route']} ({cell['kind']}) answered {cell['status']}"
+        f"at {hours:02.0f}:{rest // 60:02.0f}:{rest % 60:06.3f} {' '.join(said)} ({cell['kind']}) "
+        f"answered {cell['status']}"
     )
     if cell["limit"] != "-":
         text += f" by {cell['limit']}"

@@ -70,11 +70,11 @@ def run_night(
         if progress is not None:
             progress(f"{len(over)} of {len(matrix.cells)} runs are over")
 
-    with locked(folder):
+    with locked(folder) as lock:
         cells = folder / "runs"
         results = {
             one.cell.name: one
-            for one in run_cells(matrix.cells, cells, jobs=jobs, cwd=workspace.root, ended=ended)
+            for one in run_cells(matrix.cells, cells, jobs=jobs, cwd=workspace.root, lock=lock, ended=ended)
         }
         parts = []
         for group in matrix.groups:
@@ -87,11 +87,11 @@ def run_night(
             for group, runs, folders, _, there in parts:
                 if write_baseline(matrix.baselines, group, there, runs, folders):
                     written.append(group.name)
-        document = night_document(compared)
+        document = night_document(compared, kept=updates)
         _write(folder / "nightly.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
-        _write(folder / "junit.xml", junit(compared))
-        _write(folder / "summary.md", markdown(compared))
-        _write(folder / "index.html", index_page(compared, folder))
+        _write(folder / "junit.xml", junit(compared, kept=updates))
+        _write(folder / "summary.md", markdown(compared, kept=updates))
+        _write(folder / "index.html", index_page(compared, folder, kept=updates))
         _write(folder.parent / "trend.html", trend_page(_past(folder.parent)))
     faults = any(one.code == 3 for one in results.values())
     regressed = any(one.word == "regressed" for one in compared)
@@ -120,4 +120,5 @@ def _write(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -18,8 +18,8 @@ __all__ = ["index_page", "trend_page"]
 _WIDTH, _HEIGHT = 260, 48
 
 
-def index_page(compared: Sequence[Compared], folder: Path) -> str:
-    """The night as HTML; links are relative to `folder`."""
+def index_page(compared: Sequence[Compared], folder: Path, *, kept: bool = False) -> str:
+    """The night as HTML; links are relative to `folder`; `kept`: it has just become the baseline."""
     groups = [
         {
             "name": one.group.name,
@@ -36,7 +36,9 @@ def index_page(compared: Sequence[Compared], folder: Path) -> str:
         }
         for one in compared
     ]
-    return _render("night.html.jinja", sentence=sentence(compared), night=folder.name, groups=groups)
+    return _render(
+        "night.html.jinja", sentence=sentence(compared, kept=kept), night=folder.name, groups=groups
+    )
 
 
 def trend_page(nights: Sequence[tuple[str, dict[str, Any]]]) -> str:

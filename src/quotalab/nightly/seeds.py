@@ -58,8 +58,8 @@ def run_seeds(
         if progress is not None:
             progress(f"{len(over)} of {len(cells)} seeds are over")
 
-    with locked(folder):
-        results = run_cells(cells, folder, jobs=jobs, cwd=cwd, ended=ended)
+    with locked(folder) as lock:
+        results = run_cells(cells, folder, jobs=jobs, cwd=cwd, lock=lock, ended=ended)
         document = _together(seeds, results)
         part = folder / "seeds.json.part"
         part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -6,9 +6,10 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class Told:
     """``utilisation.<limit>``, ``wait_p95_s``, ...: see `tell`."""
     ledger_sha256: str | None
     calls_sha256: str
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Id -> name of the rules, for people; a baseline does not keep them."""
 
     def document(self) -> dict[str, Any]:
         """As a baseline keeps it."""
@@ -50,6 +53,22 @@ class Told:
             "rules": dict(sorted(self.rules.items())),
             "figures": dict(sorted(self.figures.items())),
         }
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Told:
+        """What `document` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where it did not."""
+        given = document["figures"].items()
+        figures = {str(name): None if value is None else float(value) for name, value in given}
+        if not all(value is None or math.isfinite(value) for value in figures.values()):
+            raise ValueError("a figure is no number")
+        return cls(
+            int(document["seed"]),
+            str(document["verdict"]),
+            {str(id): str(verdict) for id, verdict in document["rules"].items()},
+            figures,
+            document["ledger_sha256"],
+            str(document["calls_sha256"]),
+        )
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -139,4 +158,5 @@ def tell(seed: int, folder: Path) -> Told:
         figures,
         document["run"]["ledger_sha256"],
         digest.hexdigest(),
+        {rule["id"]: rule["name"] for rule in document["rules"]},
     )

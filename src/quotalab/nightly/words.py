@@ -18,6 +18,7 @@ _WORDS = {
     "improved": "improved",
     "regressed": "REGRESSED",
 }
+_KEPT = "the baseline now"
 
 
 def sentence(compared: Sequence[Compared], *, kept: bool = False) -> str:
@@ -37,8 +38,12 @@ def sentence(compared: Sequence[Compared], *, kept: bool = False) -> str:
             f"No baseline yet, so {runs} runs were compared with nothing. Look at them, then keep them: "
             "quotalab nightly --update-baseline, and commit the baselines."
         )
-    told = ", ".join(f"{words.count(word)} {_WORDS[word]}" for word in _WORDS if word in words)
-    return f"No regression in {runs} runs: {told}."
+    told = "; ".join(f"{_WORDS[word]}: {words.count(word)}" for word in _WORDS if word in words)
+    return f"No regression in {runs} runs. Of {_groups(len(words))}, {told}."
+
+
+def _groups(number: int) -> str:
+    return "one group" if number == 1 else f"{number} groups"
 
 
 def lines(one: Compared) -> list[str]:
@@ -47,12 +52,9 @@ def lines(one: Compared) -> list[str]:
     if one.differs:
         differs = ", ".join(f"{name} {was} -> {now}" for name, (was, now) in one.differs.items())
         told.append(f"the baseline is of another environment ({differs}): figures are compared, not calls")
-    for rule in one.rules:
-        told.append(_rule(rule, len(one.runs)))
-    for figure in sorted(
-        one.figures, key=lambda change: ("regression", "improvement", "change").index(change.word)
-    ):
-        told.append(_figure(figure))
+    order = ("regression", "improvement", "change").index
+    told += [_rule(rule, len(one.runs)) for rule in sorted(one.rules, key=lambda change: order(change.word))]
+    told += [_figure(figure) for figure in sorted(one.figures, key=lambda change: order(change.word))]
     if one.first is not None:
         told.append(one.first)
     able = 0.5 ** len(one.runs) <= LEVEL
@@ -68,8 +70,9 @@ def lines(one: Compared) -> list[str]:
 
 def _rule(change: RuleChange, seeds: int) -> str:
     which = ", ".join(map(str, change.seeds[:8])) + (", ..." if len(change.seeds) > 8 else "")
+    rule = f"{change.rule} {change.name}".strip()
     return (
-        f"{change.word}: {change.rule} {change.before} -> {change.after} "
+        f"{change.word}: {rule} {change.before} -> {change.after} "
         f"in {len(change.seeds)} of {seeds} seeds ({which})"
     )
 
@@ -87,15 +90,16 @@ def night_text(compared: Sequence[Compared], *, kept: bool = False) -> str:
     told = []
     for one in compared:
         verdicts = sorted({run.verdict for run in one.runs})
-        told.append(f"{_WORDS[one.word]:<24}{visible(one.group.name)}  ({', '.join(verdicts)})")
+        word = _KEPT if kept else _WORDS[one.word]
+        told.append(f"{word:<24}{visible(one.group.name)}  ({', '.join(verdicts)})")
         told += [f"    {line}" for line in lines(one)]
     return "\n".join([*told, "", sentence(compared, kept=kept)])
 
 
-def markdown(compared: Sequence[Compared]) -> str:
+def markdown(compared: Sequence[Compared], *, kept: bool = False) -> str:
     """For a CI job's summary page."""
     told = [
-        f"## quotalab nightly\n\n{_plain(sentence(compared))}\n",
+        f"## quotalab nightly\n\n{_plain(sentence(compared, kept=kept))}\n",
         "| runs | verdicts | against the baseline |",
         "|---|---|---|",
     ]
@@ -103,7 +107,7 @@ def markdown(compared: Sequence[Compared]) -> str:
         verdicts = ", ".join(
             f"{sum(r.verdict == v for r in one.runs)} {v}" for v in sorted({r.verdict for r in one.runs})
         )
-        told.append(f"| {_plain(one.group.name)} | {verdicts} | {_WORDS[one.word]} |")
+        told.append(f"| {_plain(one.group.name)} | {verdicts} | {_KEPT if kept else _WORDS[one.word]} |")
     for one in compared:
         if lines(one):
             told += [f"\n**{_plain(one.group.name)}**\n", *(f"- {_plain(line)}" for line in lines(one))]
@@ -115,7 +119,7 @@ def _plain(text: str) -> str:
     return "".join(f"\\{char}" if char in "\\`*_{}[]<>#|!" else char for char in visible(text))
 
 
-def junit(compared: Sequence[Compared]) -> str:
+def junit(compared: Sequence[Compared], *, kept: bool = False) -> str:
     """One testcase a group: a regression is a failure, a missing baseline is skipped."""
     totals = {
         "tests": str(len(compared)),
@@ -132,18 +136,18 @@ def junit(compared: Sequence[Compared]) -> str:
             message = next(line for line in text.splitlines() if line.startswith("regression"))
             ElementTree.SubElement(case, "failure", {"type": "regression", "message": message}).text = text
         elif one.word == "new":
-            ElementTree.SubElement(case, "skipped", {"message": _WORDS["new"]})
+            ElementTree.SubElement(case, "skipped", {"message": _KEPT if kept else _WORDS["new"]})
         elif text:
             ElementTree.SubElement(case, "system-out").text = text
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def night_document(compared: Sequence[Compared]) -> dict[str, Any]:
+def night_document(compared: Sequence[Compared], *, kept: bool = False) -> dict[str, Any]:
     """``nightly.json``: all that was compared."""
     return {
         "schema": 1,
-        "sentence": sentence(compared),
+        "sentence": sentence(compared, kept=kept),
         "groups": [
             {
                 "name": one.group.name,

@@ -24,7 +24,7 @@ from typing import Any
 from quotalab import __version__
 from quotalab.errors import FaultError, InputError, RunFolderError
 
-__all__ = ["Cell", "Ended", "locked", "run_cells"]
+__all__ = ["Cell", "Ended", "code_sha256", "locked", "run_cells"]
 
 _NOTE = "cell.json"
 _NOT_CODE = ("runs", "node_modules", "__pycache__", "venv", "baselines")
@@ -65,8 +65,11 @@ class Ended:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make `folder`, and keep other jobs out of it for the block.
+def locked(folder: Path) -> Iterator[int]:
+    """Make `folder`, and keep other jobs out of it for the block; yields the lock's file descriptor.
+
+    Whoever inherits that holds the lock as well: the runs of a job that was killed keep the next one out
+    until they have ended, so that nobody else writes where they still do.
 
     Raises `RunFolderError` when it cannot be made, or another job is at work in it.
     """
@@ -79,8 +82,11 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given up with the process, however it ends
         except OSError:
-            raise RunFolderError(f"{folder}: another job is at work here; name another --out") from None
-        yield
+            raise RunFolderError(
+                f"{folder}: another job is at work here, or runs of one that was killed; wait for them, or "
+                "name another --out"
+            ) from None
+        yield lock.fileno()
 
 
 def run_cells(
@@ -89,14 +95,16 @@ def run_cells(
     *,
     jobs: int,
     cwd: Path,
+    lock: int,
     ended: Callable[[Ended], None] = lambda _: None,
 ) -> list[Ended]:
     """Run each cell in ``folder/<name>``, `jobs` at a time; returns them in the order given.
 
-    `ended` is told of each when it is there. Raises `InputError` with the cell's own words for the first that
-    has no verdict; those under way are let finish, so that they need not be run again. Ctrl-C ends them all.
+    `lock` is what `locked` yielded. `ended` is told of each cell when it is there. Raises `InputError` with
+    the cell's own words for the first that has no verdict; those under way are let finish, so that they need
+    not be run again. Ctrl-C ends them all.
     """
-    workers = _Workers(folder, cwd, _code(cwd))
+    workers = _Workers(folder, cwd, code_sha256(cwd), lock)
     done: dict[str, Ended] = {}
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         waiting = list(reversed(cells))
@@ -128,10 +136,11 @@ def run_cells(
 class _Workers:
     """The processes under way."""
 
-    def __init__(self, folder: Path, cwd: Path, code: str) -> None:
+    def __init__(self, folder: Path, cwd: Path, code: str, lock: int) -> None:
         self._folder = folder
         self._code = code
         self._cwd = cwd
+        self._lock = lock
         self._running: set[subprocess.Popen[str]] = set()
         self._over = False
 
@@ -148,6 +157,7 @@ class _Workers:
         process = subprocess.Popen(  # noqa: S603 - our own command with the user's own arguments, no shell
             [sys.executable, "-m", "quotalab", *cell.command("--out", str(folder))],
             cwd=self._cwd,
+            pass_fds=(self._lock,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -176,7 +186,7 @@ class _Workers:
             process.terminate()
 
 
-def _code(root: Path) -> str:
+def code_sha256(root: Path) -> str:
     """A digest of what runs depend on: Python and TOML files below `root`, and what is installed.
 
     A cell that ended with other code is run again. Data that an app reads from elsewhere is not seen.

@@ -55,6 +55,7 @@ class UnderQuota:
         The run ends `for_` after it began, in virtual time. `transport="socket"` is for code that brings its
         own HTTP library. Raises `CalledError` when the function raises, `QuotalabError` for wrong arguments.
         """
+        __tracebackhide__ = True  # pytest shows the test's line, not this one's source
         name, file = function.__qualname__, inspect.getsourcefile(function)
         if "<" in name or "." in name or file is None:
             raise InputError(f"{name}: must be a function of a module, which another process can import")
@@ -84,7 +85,8 @@ class UnderQuota:
             [sys.executable, "-m", "quotalab.testing.child"],
             input=text,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
         sys.stdout.write(ended.stdout)  # what the function printed, which pytest shows where a test fails
@@ -96,7 +98,9 @@ class UnderQuota:
         try:
             result = json.loads(Path(asked["result"]).read_text(encoding="utf-8"))  # type: ignore[arg-type]
         except FileNotFoundError:
-            raise CalledError(f"{name}: had not returned when the run ended, {for_} after it began") from None
+            raise CalledError(
+                f"{name}: had not returned when the run ended, {for_} after it began; for_ gives it longer"
+            ) from None
         if "raised" in result:
             raise CalledError(f"{name} raised, in a process of its own:\n{result['raised']}")
         return Ledger(folder, Workspace.find(self._root), result["returned"])
