@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import sysconfig
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -220,13 +218,31 @@ def _credentials(access: Access) -> str:
 
 def _silence(stage: Stage, app: AppSettings) -> str | None:
     """What to say when people asked for something and not one call of the app's arrived."""
-    if app.kind == "reference" or stage.sandbox.heard_app or not stage.asked:
+    if app.kind == "reference" or stage.sandbox.app_calls or not stage.asked:
         return None
     return (
         f"not one call of app {app.label!r} reached the sandbox at {stage.sandbox.issuer}, so nothing is "
         f"proved: the app does not use the endpoints that it was given; see env and rewrite under "
         f"[tool.quotalab.app]{stage.last_output()}"
     )
+
+
+def _gives_up(stage: Stage) -> Callable[[int, int, BaseException, TracebackType | None], None]:
+    """What a `Futility` tells: the end of the run."""
+    from quotalab.reference import IntegrationError
+    from quotalab.scenario.raised import in_words
+
+    def tell(failed: int, in_row: int, error: BaseException, tb: TracebackType | None) -> None:
+        what = str(error) if isinstance(error, IntegrationError) else in_words(error, tb)
+        stage.give_up(
+            ScenarioError(
+                f"all that people have done has failed, {failed:,} times, the last {in_row:,} without one "
+                f"call of app {stage.app_label!r} to the sandbox, and the rest of the run would be no better; "
+                f"the last failure: {what}{stage.last_output()}"
+            )
+        )
+
+    return tell
 
 
 def _check_named(options: RunOptions, workspace: Workspace) -> None:
@@ -271,6 +287,7 @@ def _play(
     """Let Locust's users live on the stage for the span; returns what they raised, in words."""
     import gevent
 
+    from quotalab.hosting.futility import Futility
     from quotalab.run.interrupts import Interrupts
 
     environment.stage = stage
@@ -290,6 +307,9 @@ def _play(
     environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
     raised = _Raised()
     environment.events.user_error.add_listener(raised.listen)
+    Futility(stage.clock, users, lambda: stage.sandbox.app_calls, _gives_up(stage)).listen_to(
+        environment.events
+    )
     # Without this Ctrl-C strikes whatever greenlet is running, and each prints what it was doing.
     interrupts = Interrupts(last_words)
     try:
@@ -340,8 +360,9 @@ class _Raised:
 
     def listen(self, exception: BaseException, tb: TracebackType | None, **_: Any) -> None:
         """Locust's `user_error`."""
-        # Not the text: only our own are known to hold no secret.
-        self._times[f"{type(exception).__name__} ({_own_place(tb)})"] += 1
+        from quotalab.scenario.raised import in_words
+
+        self._times[in_words(exception, tb)] += 1
 
     def in_words(self) -> tuple[str, ...]:
         """The most frequent first, each in one line."""
@@ -350,17 +371,3 @@ class _Raised:
         if len(self._times) > len(most):
             lines.append(f"{len(self._times) - len(most):,} other exceptions")
         return tuple(lines)
-
-
-def _own_place(tb: TracebackType | None) -> str:
-    """``file:line`` of the innermost frame that is the team's own code, not a library's or ours."""
-    frames = traceback.extract_tb(tb)
-    ours = str(Path(__file__).parents[1])
-    own = [
-        frame
-        for frame in frames
-        if "site-packages" not in frame.filename
-        and not frame.filename.startswith((ours, "<frozen", "src/gevent/", sysconfig.get_path("stdlib")))
-    ]
-    place = (own or frames)[-1:]
-    return f"{place[0].filename}:{place[0].lineno}" if place else "nowhere known"

@@ -169,9 +169,9 @@ class Sandbox:
         return self._calls.pop(operation, 0)
 
     @property
-    def heard_app(self) -> bool:
-        """Whether any call has come that was the app's, not a browser's."""
-        return self._recorder.heard_app
+    def app_calls(self) -> int:
+        """How many calls have come that were the app's, not a browser's."""
+        return self._recorder.app_calls
 
     def watch(self, code: str) -> None:
         """From now on it is known whether an authorization code is sent to the token endpoint."""
