@@ -43,6 +43,8 @@ class Simulated:
     """Exceptions that the scenario or the app raised, each with how often and where."""
     faults: tuple[str, ...]
     """What went wrong in the sandbox itself."""
+    listeners: tuple[str, ...] = ()
+    """The same of listeners on Locust's events, which leave no trace in the ledger."""
     silent: str | None = None
     """Why nothing was proved although the run came to its end: the app called nobody."""
 
@@ -159,7 +161,7 @@ def simulate(
             say(_credentials(stage.access))
         stage_done("scenario, profiles, app")
         try:
-            errors = _play(stage, environment, needs.users, options, start_ns, progress, last_words)
+            errors, heard = _play(stage, environment, needs.users, options, start_ns, progress, last_words)
         except BaseException as error:
             stage.close()
             recording.writer.close()
@@ -185,7 +187,7 @@ def simulate(
         search_own_output(recording.folder, stage.sandbox, stage.app_log)
     recording.end(ended_ns, stage.app_log)
     stage_done("compacting the ledger")
-    return Simulated(recording.folder.path, errors, tuple(stage.sandbox.faults), silent)
+    return Simulated(recording.folder.path, errors, tuple(stage.sandbox.faults), heard, silent)
 
 
 def _transport(options: RunOptions, app: AppSettings) -> str:
@@ -237,7 +239,7 @@ def _gives_up(stage: Stage) -> Callable[[int, int, BaseException, TracebackType 
         stage.give_up(
             ScenarioError(
                 f"all that people have done has failed, {failed:,} times, the last {in_row:,} without one "
-                f"call of app {stage.app_label!r} to the sandbox, and the rest of the run would be no better; "
+                f"call of app {stage.app_label!r} to the sandbox; the rest of the run would be no better; "
                 f"the last failure: {what}{stage.last_output()}"
             )
         )
@@ -283,12 +285,13 @@ def _play(
     start_ns: int,
     progress: Progress | None,
     last_words: Callable[[], str],
-) -> tuple[str, ...]:
-    """Let Locust's users live on the stage for the span; returns what they raised, in words."""
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Let Locust's users live on the stage for the span; returns what they and listeners raised, in words."""
     import gevent
 
     from quotalab.hosting.futility import Futility
     from quotalab.run.interrupts import Interrupts
+    from quotalab.run.listeners import RaisingListeners
 
     environment.stage = stage
     main = gevent.getcurrent()
@@ -304,8 +307,9 @@ def _play(
     if options.clock == "virtual":
         # The one greenlet there is yet watches this process's share of a CPU, which means nothing here.
         runner.greenlet.kill()
+    raised, of_listeners = _Raised(), _Raised()
+    listeners = RaisingListeners(of_listeners.count)
     environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
-    raised = _Raised()
     environment.events.user_error.add_listener(raised.listen)
     Futility(stage.clock, users, lambda: stage.sandbox.app_calls, _gives_up(stage)).listen_to(
         environment.events
@@ -331,7 +335,8 @@ def _play(
         raise given_up[0] from None
     finally:
         interrupts.restore()
-    return raised.in_words()
+        listeners.restore()
+    return raised.in_words(), of_listeners.in_words()
 
 
 def _report_progress(stage: Stage, options: RunOptions, start_ns: int, progress: Progress | None) -> None:
@@ -360,6 +365,10 @@ class _Raised:
 
     def listen(self, exception: BaseException, tb: TracebackType | None, **_: Any) -> None:
         """Locust's `user_error`."""
+        self.count(exception, tb)
+
+    def count(self, exception: BaseException, tb: TracebackType | None) -> None:
+        """Once more."""
         from quotalab.scenario.raised import in_words
 
         self._times[in_words(exception, tb)] += 1
