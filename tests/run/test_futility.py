@@ -141,6 +141,7 @@ def test_an_app_that_raises_in_each_task_does_not_raise_for_a_day(
         f"'mine:build' to the sandbox" in ended.err
     )
     assert f"the last failure: KeyError ({root / 'mine.py'}:7)" in ended.err
+    assert "; its last output:\n  | about to sync" in ended.err
     assert f"what there is until then: quotalab report {out}" in ended.err
     outcomes = read_ledger(out).operations.column("outcome").to_pylist()
     assert failed <= outcomes.count("failed") <= failed + 1  # the other person's, which was under way

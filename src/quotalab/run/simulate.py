@@ -77,7 +77,7 @@ def simulate(
             return f"; judge what there is: quotalab report {recording.folder.path}"
         return ""
 
-    with _time(options, last_words) as (clock, entropy, installed_ns):
+    with _time(options, last_words) as (clock, entropy, installed_ns), contextlib.ExitStack() as left:
         # From here on Locust may be imported: it patches the process, which virtual time must do first.
         from quotalab.run.locust_options import environment_for
         from quotalab.run.own_output import search_own_output
@@ -85,6 +85,13 @@ def simulate(
         from quotalab.scenario.needs import resolve
         from quotalab.scenario.stage import MEMORY_ISSUER, Stage, app_place
 
+        printed = None
+        if app.is_in_process:  # before anything imports it, and takes a stream
+            from quotalab.hosting.output import AppOutput
+
+            printed = AppOutput()
+            left.callback(printed.close)
+            progress = printed.aside(progress) if progress is not None else None
         stage_done("virtual time, Locust, httpx" if options.clock == "virtual" else "Locust, httpx")
         server = None
         if transport == "socket":
@@ -153,6 +160,7 @@ def simulate(
                 place=place,
                 server=server,
                 told=told,
+                printed=printed,
             )
         except BaseException:
             recording.discard()

@@ -21,6 +21,7 @@ from quotalab.errors import QuotalabError, ScenarioError
 from quotalab.hosting import Hosted, environment_of, open_app, set_environment
 from quotalab.hosting.environment import known_values
 from quotalab.hosting.opening import base_of
+from quotalab.hosting.output import AppOutput
 from quotalab.ledger import LedgerWriter, Operation
 from quotalab.profiles.app import IN_PROCESS_BASE, AppSettings
 from quotalab.profiles.policy import Policy
@@ -37,6 +38,7 @@ from quotalab.traffic import PersonPlan, person_name, plan
 __all__ = ["MEMORY_ISSUER", "Stage", "app_place"]
 
 MEMORY_ISSUER = "https://provider.test"  # .test: RFC 6761, never a real host
+_PRINTED = "what the app has printed"
 
 
 def app_place(settings: AppSettings) -> tuple[str, str]:
@@ -48,7 +50,8 @@ def app_place(settings: AppSettings) -> tuple[str, str]:
 class Stage:
     """Everything that people act on in one run.
 
-    `close` ends it; the ledger is then whole, and the app's state is gone.
+    `printed` has what the app in this process has printed up to now. `close` ends it all; the ledger is then
+    whole, and the app's state is gone.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Stage:
         place: tuple[str, str],
         server: Any = None,
         told: Mapping[str, str] | None = None,
+        printed: AppOutput | None = None,
     ) -> None:
         self.clock = clock
         self.entropy = entropy
@@ -98,6 +102,9 @@ class Stage:
         self._state = tempfile.TemporaryDirectory(prefix="quotalab-app-")
         self._transport: httpx.BaseTransport | None = None
         self._carried = CarriedContext()
+        if printed is None and app.is_in_process:
+            printed = AppOutput()
+        self._printed = printed
         self.app: Any = None
         try:
             self.provider = provider.for_people(users)
@@ -119,7 +126,7 @@ class Stage:
             self._hosted = self._host(app, access, policy, provider.reference, root, base, told)
             self.app = self._hosted.app
             if self._hosted.output is not None:
-                self._ending.outputs["what the app has printed"] = self._hosted.output
+                self._ending.outputs[_PRINTED] = self._hosted.output
         except BaseException:
             self.close()
             raise
@@ -193,7 +200,9 @@ class Stage:
         self._hosted.watch(self.give_up)
 
     def last_output(self) -> str:
-        """What an app in another process wrote last, to end a message with."""
+        """What the app wrote last, to end a message with."""
+        if self._printed is not None:
+            return self._printed.last()
         return self._hosted.last_output() if self._hosted is not None else ""
 
     def next_person(self, *, again: bool = False) -> PersonPlan:
@@ -239,6 +248,8 @@ class Stage:
         if self._hosted is not None:
             self._hosted.close()
         if self._ending is not None:
+            if self._printed is not None and self._printed.file is not None:
+                self._ending.outputs[_PRINTED] = self._printed.file
             self.app_log = self._ending.look()
             self._ending = None
         if self._transport is not None:
@@ -248,6 +259,8 @@ class Stage:
         if self._opened is not None:
             self._opened.close(self.clock.now_ns())
         self._carried.restore()
+        if self._printed is not None:
+            self._printed.close()
         self._state.cleanup()
 
 
