@@ -90,6 +90,7 @@ class Stage:
         self._count: dict[str, int] = {}
         self._operation_key = entropy.key("operations")
         self._server = server
+        self._app_is_elsewhere = app.is_elsewhere
         self._opened: Sandbox | None = None
         self._ending: Ending | None = None
         self.app_log: pa.Table | None = None
@@ -146,6 +147,8 @@ class Stage:
             return sandbox, replace(sandbox.register(self.callback), transport=self._transport)
         sandbox = Sandbox(provider, issuer=self._server.address, **parts)
         sandbox.keep_secrets()
+        if not self._app_is_elsewhere:
+            self._server.note_senders()
         self._server.serve(sandbox)
         self._transport = httpx.HTTPTransport()
         return sandbox, sandbox.register(self.callback)
