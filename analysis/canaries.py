@@ -51,7 +51,7 @@ def token_in_log(frames: Frames) -> Judgement:
 
     ## What it checks
     As QL320, in logs: `[tool.quotalab.app] log` and those of `files` that are logs by their names, from where
-    they ended before the run. NA where no log was there to be searched.
+    they ended before the run, and in what the app has printed. NA where nothing was there to be searched.
 
     ## Why it matters
     Logs go where databases do not: to collectors, to support, into tickets. They are kept for years and read

@@ -393,6 +393,8 @@ def _run(options: argparse.Namespace) -> int:
         _live_line("")
     for error in simulated.errors:
         print(f"quotalab: the scenario or the app raised {error}", file=sys.stderr)
+    for error in simulated.listeners:
+        print(f"quotalab: a listener on Locust's events raised {error}", file=sys.stderr)
     from quotalab.report import judge_run, summary
 
     verdict = judge_run(simulated.folder, workspace, timer=timings.done)
@@ -407,7 +409,10 @@ def _run(options: argparse.Namespace) -> int:
         raise ScenarioError(simulated.silent)
     for fault in simulated.faults:
         print(f"quotalab: {fault}", file=sys.stderr)
-    return 3 if simulated.faults else verdict.exit_code(strict=options.strict)
+    if simulated.faults:
+        return 3
+    # What a listener was to do, such as to check or to write, was not done: no success.
+    return verdict.exit_code(strict=options.strict) or (ScenarioError.exit_code if simulated.listeners else 0)
 
 
 def _init(options: argparse.Namespace) -> int:

@@ -99,7 +99,7 @@ def test_an_attribute_that_the_app_itself_lacks_is_its_own_error(call, tmp_path:
         ),
         mine="class Mine:\n    def sync(self):\n        return self.nothing\ndef build(access):\n    return Mine()\n",
     )
-    ended = call("run", "--for", "1m", "--out", str(tmp_path / "out"), cwd=root)
+    ended = call("run", "--for", "30s", "--out", str(tmp_path / "out"), cwd=root)
     assert ended.code == 2
     assert "the scenario or the app raised AttributeError" in ended.err
     assert f"({root / 'mine.py'}:3)" in ended.err
@@ -160,6 +160,66 @@ def test_a_secret_that_an_app_in_another_process_prints_is_found(call, tmp_path:
     assert rule["verdict"] == "FAIL"
     assert [finding["message"] for finding in rule["findings"]] == [
         "what the app has printed holds a secret (client secret, plain) in line 1."
+    ]
+
+
+PRINTS = """
+import logging, os, sys, urllib.error, urllib.request
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+print("begins", file=sys.stderr)
+
+class Mine:
+    def __init__(self, access):
+        self.access = access
+    def is_connected(self, person):
+        return True
+    def sync(self):
+        logging.warning("as %s", os.environ["SECRET"])
+        try:
+            urllib.request.urlopen(self.access.api_base + "/events")
+        except urllib.error.HTTPError:
+            pass
+
+def build(access):
+    return Mine(access)
+def app(environ, start):
+    mine = Mine(type("Access", (), {"api_base": os.environ["API"]}))
+    mine.sync()
+    start("200 OK", [])
+    return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "asks"),
+    [
+        ('build = "mine:build"', "self.app.sync()"),
+        pytest.param('wsgi = "mine:app"', 'self.app.get("/sync")', marks=pytest.mark.full),
+    ],
+)
+def test_a_secret_that_an_app_in_the_process_prints_is_found(
+    call, tmp_path: Path, table: str, asks: str
+) -> None:
+    """Though the scenario, which imports the app, is loaded first; and all is shown as ever."""
+    root = workspace(
+        tmp_path,
+        f'{table}\nenv = {{ SECRET = "{{client_secret}}", API = "{{api_base}}" }}',
+        day="import mine\n"
+        + DAY.replace('self.app.get("/sync")', asks).replace("constant(0.2)", "constant(40)"),
+        mine=PRINTS,
+    )
+    out = tmp_path / "out"
+    ended = call("run", "--for", "1m", "--transport", "socket", "--out", str(out), cwd=root)
+    assert ended.code == 1, ended.err
+    assert ended.err.splitlines()[0] == "begins"
+    assert len([line for line in ended.out.splitlines() if line.startswith("as ")]) == 4
+    rule = next(
+        one for one in json.loads((out / "verdict.json").read_text())["rules"] if one["id"] == "QL321"
+    )
+    assert rule["verdict"] == "FAIL"
+    # The first line is what it says of itself.
+    assert [finding["message"] for finding in rule["findings"]] == [
+        "what the app has printed holds a secret (client secret, plain) 4 times, in line 2, 3, 4, 5."
     ]
 
 

@@ -61,6 +61,35 @@ def test_a_locustfiles_listeners_are_called(tmp_path: Path, call: Any) -> None:
     assert heard["request"] + heard["theirs"] == 2 * 10
 
 
+RAISES = """
+@events.request.add_listener
+def keep(**_):
+    raise KeyError("secret")
+
+@events.test_start.add_listener
+def begin(**_):
+    open("nowhere/at/all")
+"""
+
+
+def test_a_listener_that_raises_is_told_and_is_no_success(tmp_path: Path, call: Any) -> None:
+    """Each once, with how often and where, in place of a traceback each time; all else goes on, and exit 2."""
+    root = workspace(tmp_path)
+    file = root / "locustfiles" / "day.py"
+    file.write_text(DAY + RAISES, encoding="utf-8")
+    ended = call("run", "--for", "9m30s", "--out", "out", cwd=root)
+    assert ended.code == 2
+    heard = dict(map(str.split, (root / "heard").read_text().splitlines()))
+    line = DAY.count("\n") + 4
+    assert [told for told in ended.err.splitlines() if told.startswith("quotalab: ")] == [
+        f"quotalab: a listener on Locust's events raised KeyError ({file}:{line}), {heard['request']} times",
+        f"quotalab: a listener on Locust's events raised FileNotFoundError ({file}:{line + 4}), 1 times",
+    ]
+    assert "Traceback" not in ended.err
+    assert "secret" not in ended.err
+    assert "PASS" in ended.out
+
+
 REFUSED = {
     "--master": "--master: a run starts its workers itself: --processes",
     "--worker": "--worker: a run starts its workers itself: --processes",

@@ -15,7 +15,7 @@ import gevent
 from quotalab.clock import RealClock
 from quotalab.errors import ScenarioError
 
-__all__ = ["AppProcess", "await_listening", "free_port"]
+__all__ = ["AppProcess", "await_listening", "free_port", "last_lines"]
 
 _LOOK_EVERY_NS = 50_000_000
 _LAST_LINES = 20
@@ -90,13 +90,7 @@ class AppProcess:
 
     def last_output(self) -> str:
         """The last lines that it wrote, to end a message with; they may hold secrets, and go to no file."""
-        try:
-            written = self.output.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace")
-        except OSError:
-            written = ""
-        lines = written.rstrip().splitlines()[-_LAST_LINES:]
-        shown = "".join(f"\n  | {_printable(line)}" for line in lines)
-        return f"; its last output:{shown}" if shown else "; it wrote nothing"
+        return last_lines(self.output)
 
     def close(self) -> None:
         """End the process and what it started: asked first, then made to."""
@@ -129,6 +123,19 @@ def await_listening(address: str, within_ns: int, look: Callable[[], None] = lam
             gevent.sleep(_LOOK_EVERY_NS / 1e9)
         else:
             return True
+
+
+def last_lines(output: Path) -> str:
+    """The last lines of what an app wrote, to end a message with."""
+    try:
+        with output.open("rb") as file:
+            file.seek(max(0, output.stat().st_size - _LAST_BYTES))
+            written = file.read().decode("utf-8", "replace")
+    except OSError:
+        written = ""
+    lines = written.rstrip().splitlines()[-_LAST_LINES:]
+    shown = "".join(f"\n  | {_printable(line)}" for line in lines)
+    return f"; its last output:{shown}" if shown else "; it wrote nothing"
 
 
 def _printable(line: str) -> str:

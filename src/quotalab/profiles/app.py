@@ -82,6 +82,11 @@ class AppSettings:
         return self.kind in ("command", "url")
 
     @property
+    def is_in_process(self) -> bool:
+        """Whether it is a team's own app and runs in this process."""
+        return not self.is_elsewhere and self.kind != "reference"
+
+    @property
     def takes_access(self) -> bool:
         """Whether it can be given `Access`, and with it a transport in memory."""
         return self.kind in ("reference", "build") or self.target.endswith("(access)")

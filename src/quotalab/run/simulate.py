@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +47,8 @@ class Simulated:
     """Exceptions that the scenario or the app raised, each with how often and where."""
     faults: tuple[str, ...]
     """What went wrong in the sandbox itself."""
+    listeners: tuple[str, ...] = ()
+    """The same of listeners on Locust's events, which leave no trace in the ledger."""
     silent: str | None = None
     """Why nothing was proved although the run came to its end: the app called nobody."""
 
@@ -90,6 +91,13 @@ def simulate(
         from quotalab.scenario.needs import resolve
         from quotalab.scenario.stage import MEMORY_ISSUER, Stage, app_place
 
+        printed = None
+        if app.is_in_process and not processes:  # before anything imports it, and takes a stream
+            from quotalab.hosting.output import AppOutput
+
+            printed = AppOutput()
+            ending.callback(printed.close)
+            progress = printed.aside(progress) if progress is not None else None
         stage_done("virtual time, Locust, httpx" if options.clock == "virtual" else "Locust, httpx")
         server = None
         if transport == "socket":
@@ -169,11 +177,12 @@ def simulate(
                 server=server,
                 told=told,
                 hosts=crew is None,
+                printed=printed,
             )
         except BaseException:
             recording.discard()
             raise
-        raised = _Raised()
+        raised, heard = _Raised(), _Raised()
         if crew is not None:
             crew.workers.serve(
                 stage,
@@ -189,7 +198,9 @@ def simulate(
             say(_credentials(stage.access))
         stage_done("scenario, profiles, app")
         try:
-            _play(stage, environment, needs.users, options, start_ns, raised, crew, progress, last_words)
+            _play(
+                stage, environment, needs.users, options, start_ns, raised, heard, crew, progress, last_words
+            )
         except BaseException as error:
             stage.close()
             recording.writer.close()
@@ -217,7 +228,9 @@ def simulate(
         search_own_output(recording.folder, stage.sandbox, stage.app_log)
     recording.end(ended_ns, stage.app_log)
     stage_done("compacting the ledger")
-    return Simulated(recording.folder.path, raised.in_words(), tuple(stage.sandbox.faults), silent)
+    return Simulated(
+        recording.folder.path, raised.in_words(), tuple(stage.sandbox.faults), heard.in_words(), silent
+    )
 
 
 def _transport(options: RunOptions, app: AppSettings, processes: int) -> str:
@@ -254,13 +267,31 @@ def _credentials(access: Access) -> str:
 
 def _silence(stage: Stage, app: AppSettings) -> str | None:
     """What to say when people asked for something and not one call of the app's arrived."""
-    if app.kind == "reference" or stage.sandbox.heard_app or not stage.asked:
+    if app.kind == "reference" or stage.sandbox.app_calls or not stage.asked:
         return None
     return (
         f"not one call of app {app.label!r} reached the sandbox at {stage.sandbox.issuer}, so nothing is "
         f"proved: the app does not use the endpoints that it was given; see env and rewrite under "
         f"[tool.quotalab.app]{stage.last_output()}"
     )
+
+
+def _gives_up(stage: Stage) -> Callable[[int, int, BaseException, TracebackType | None], None]:
+    """What a `Futility` tells: the end of the run."""
+    from quotalab.reference import IntegrationError
+    from quotalab.scenario.raised import in_words
+
+    def tell(failed: int, in_row: int, error: BaseException, tb: TracebackType | None) -> None:
+        what = str(error) if isinstance(error, IntegrationError) else in_words(error, tb)
+        stage.give_up(
+            ScenarioError(
+                f"all that people have done has failed, {failed:,} times, the last {in_row:,} without one "
+                f"call of app {stage.app_label!r} to the sandbox; the rest of the run would be no better; "
+                f"the last failure: {what}{stage.last_output()}"
+            )
+        )
+
+    return tell
 
 
 def _check_named(options: RunOptions, workspace: Workspace) -> None:
@@ -273,7 +304,7 @@ def _check_named(options: RunOptions, workspace: Workspace) -> None:
         load_traffic(workspace, options.traffic)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _time(options: RunOptions, last_words: Callable[[], str]) -> Iterator[tuple[Clock, Entropy, int]]:
     """The clock, the entropy and the start of the run, in force for the block."""
     entropy = SeededEntropy(options.seed)
@@ -300,6 +331,7 @@ def _play(
     options: RunOptions,
     start_ns: int,
     raised: _Raised,
+    heard: _Raised,
     crew: _Crew | None,
     progress: Progress | None,
     last_words: Callable[[], str],
@@ -307,7 +339,9 @@ def _play(
     """Let Locust's users live on the stage for the span, here or in the crew's processes."""
     import gevent
 
+    from quotalab.hosting.futility import Futility
     from quotalab.run.interrupts import Interrupts
+    from quotalab.run.listeners import RaisingListeners
 
     environment.stage = stage
     main = gevent.getcurrent()
@@ -323,8 +357,12 @@ def _play(
     if options.clock == "virtual":
         # The one greenlet there is yet watches this process's share of a CPU, which means nothing here.
         runner.greenlet.kill()
+    listeners = RaisingListeners(heard.listen)
     environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
     environment.events.user_error.add_listener(raised.listen)
+    Futility(stage.clock, users, lambda: stage.sandbox.app_calls, _gives_up(stage)).listen_to(
+        environment.events
+    )
     # Without this Ctrl-C strikes whatever greenlet is running, and each prints what it was doing.
     interrupts = Interrupts(last_words)
     try:
@@ -354,6 +392,7 @@ def _play(
             runner.quit()
             crew.workers.close()
         interrupts.restore()
+        listeners.restore()
 
 
 def _report_progress(stage: Stage, options: RunOptions, start_ns: int, progress: Progress | None) -> None:

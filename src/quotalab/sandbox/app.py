@@ -33,7 +33,10 @@ from quotalab.sandbox.network import Network
 from quotalab.sandbox.record import NOT_ASKED, Recorder
 from quotalab.sandbox.store import AccessToken, Store
 
-__all__ = ["Sandbox"]
+__all__ = ["SENDER", "Sandbox"]
+
+SENDER = "quotalab.sender"
+"""In a WSGI environment: what tells the operation that sent the request, where the server can know it."""
 
 _log = logging.getLogger(__name__)
 _MOST_OPERATIONS = 100_000
@@ -169,9 +172,9 @@ class Sandbox:
         return self._calls.pop(operation, 0)
 
     @property
-    def heard_app(self) -> bool:
-        """Whether any call has come that was the app's, not a browser's."""
-        return self._recorder.heard_app
+    def app_calls(self) -> int:
+        """How many calls have come that were the app's, not a browser's."""
+        return self._recorder.app_calls
 
     def watch(self, code: str) -> None:
         """From now on it is known whether an authorization code is sent to the token endpoint."""
@@ -371,7 +374,9 @@ class Sandbox:
             sent_ns=self._clock.now_ns(),
             operation=None,
         )
-        request.operation = operation_of_traceparent(request.header("traceparent"))
+        sender = environ.get(SENDER)
+        sent_by = sender() if sender is not None else None  # taken in any case, and when all has been read
+        request.operation = operation_of_traceparent(request.header("traceparent")) or sent_by
         return request
 
 

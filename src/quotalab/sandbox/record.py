@@ -28,8 +28,8 @@ class Recorder:
     """Writes calls and events; what must not be read is replaced by a hash under the run's own key."""
 
     def __init__(self, ledger: LedgerWriter, clock: Clock, entropy: Entropy) -> None:
-        self.heard_app = False
-        """Whether any call was the app's, not a browser's."""
+        self.app_calls = 0
+        """How many calls were the app's, not a browser's."""
         self._ledger = ledger
         self._clock = clock
         self._key = entropy.key("ledger", 32)
@@ -107,7 +107,7 @@ class Recorder:
     ) -> int:
         """Append a call; `token` is a mark, `fault` the names of the planted faults that touched it."""
         if actor == "app":
-            self.heard_app = True
+            self.app_calls += 1
         return self._ledger.call(
             Call(
                 request.sent_ns,

@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from quotalab.errors import InputError
+from quotalab.sandbox.app import SENDER
+from quotalab.sandbox.senders import Senders
 
 __all__ = ["LoopbackServer", "is_loopback"]
 
@@ -30,11 +33,22 @@ def is_loopback(host: str) -> bool:
 class _Handler(WSGIHandler):  # type: ignore[misc]
     """Tells of what goes wrong without a word of what the client sent, which may hold a secret."""
 
+    def get_environ(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environ()
+        senders = self.server.senders
+        if senders is not None:
+            environ[SENDER] = partial(senders.take, self.client_address[1])
+        return environ
+
     def log_error(self, msg: str, *args: object) -> None:  # noqa: ARG002 - they quote the request
         _log.info("a request that is no HTTP was refused")
 
     def _log_error(self, t: type[BaseException], v: BaseException, tb: TracebackType) -> None:  # noqa: ARG002
         _log.error("the server failed on a request: %s", t.__name__)
+
+
+class _Server(WSGIServer):  # type: ignore[misc]
+    senders: Senders | None = None
 
 
 class LoopbackServer:
@@ -46,7 +60,7 @@ class LoopbackServer:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         try:
-            self._server = WSGIServer(
+            self._server = _Server(
                 (host, port), log=None, error_log=None, application=None, handler_class=_Handler
             )
             self._server.init_socket()
@@ -63,8 +77,15 @@ class LoopbackServer:
         self._server.application = application
         self._server.start()
 
+    def note_senders(self) -> None:
+        """From now on requests of clients in this process are linked to the operation that sends them."""
+        self._server.senders = Senders(self._server.server_port)
+
     def stop(self) -> None:
         """Stop listening."""
+        if self._server.senders is not None:
+            self._server.senders.restore()
+            self._server.senders = None
         self._server.stop(timeout=1)
 
 

@@ -21,6 +21,7 @@ from quotalab.errors import QuotalabError, ScenarioError
 from quotalab.hosting import Hosted, environment_of, open_app, set_environment
 from quotalab.hosting.environment import known_values
 from quotalab.hosting.opening import base_of
+from quotalab.hosting.output import AppOutput
 from quotalab.ledger import LedgerWriter, Operation
 from quotalab.profiles.app import IN_PROCESS_BASE, AppSettings
 from quotalab.profiles.policy import Policy
@@ -37,6 +38,7 @@ from quotalab.traffic import Cast, PersonPlan, person_name, plan
 __all__ = ["MEMORY_ISSUER", "Stage", "app_place", "traceparent"]
 
 MEMORY_ISSUER = "https://provider.test"  # .test: RFC 6761, never a real host
+_PRINTED = "what the app has printed"
 
 
 def app_place(settings: AppSettings) -> tuple[str, str]:
@@ -50,8 +52,9 @@ class Stage:
 
     Without `hosts` people and app are in other processes, unless the app has one of its own: what there is
     here is the sandbox, and the cast. From `own` the app draws, where it must not draw the same as another
-    process. `state` is where the app keeps things: given, somebody else looks through it at the end. `close`
-    ends it all; the ledger is then whole, and the app's state is gone.
+    process. `printed` has what the app in this process has printed up to now. `state` is where the app keeps
+    things: given, somebody else looks through it at the end. `close` ends it all; the ledger is then whole,
+    and the app's state is gone.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Stage:
         hosts: bool = True,
         own: Entropy | None = None,
         state: Path | None = None,
+        printed: AppOutput | None = None,
     ) -> None:
         self.clock = clock
         self.entropy = entropy
@@ -92,6 +96,7 @@ class Stage:
         self._own = own or entropy
         self._operation_key = self._own.key("operations")
         self._server = server
+        self._app_is_elsewhere = app.is_elsewhere
         self._opened: Sandbox | None = None
         self._ending: Ending | None = None
         self.app_log: pa.Table | None = None
@@ -108,6 +113,9 @@ class Stage:
         self.state = state
         self._transport: httpx.BaseTransport | None = None
         self._carried = CarriedContext()
+        if printed is None and app.is_in_process and hosts and self._temporary is not None:
+            printed = AppOutput()
+        self._printed = printed
         self.app: Any = None
         try:
             self.provider = provider.for_people(users)
@@ -131,7 +139,7 @@ class Stage:
                 self._hosted = self._host(app, access, policy, provider.reference, root, base, told)
                 self.app = self._hosted.app
                 if self._hosted.output is not None and self._ending is not None:
-                    self._ending.outputs["what the app has printed"] = self._hosted.output
+                    self._ending.outputs[_PRINTED] = self._hosted.output
         except BaseException:
             self.close()
             raise
@@ -161,6 +169,8 @@ class Stage:
             return sandbox, replace(sandbox.register(self.callback), transport=self._transport)
         sandbox = Sandbox(provider, issuer=self._server.address, **parts)
         sandbox.keep_secrets()
+        if not self._app_is_elsewhere:
+            self._server.note_senders()
         self._server.serve(sandbox)
         self._transport = httpx.HTTPTransport()
         return sandbox, sandbox.register(self.callback)
@@ -214,7 +224,9 @@ class Stage:
             self._hosted.watch(self.give_up)
 
     def last_output(self) -> str:
-        """What an app in another process wrote last, to end a message with."""
+        """What the app wrote last, to end a message with."""
+        if self._printed is not None:
+            return self._printed.last()
         return self._hosted.last_output() if self._hosted is not None else ""
 
     def next_person(self, *, again: bool = False) -> PersonPlan:
@@ -255,6 +267,8 @@ class Stage:
         if self._hosted is not None:
             self._hosted.close()
         if self._ending is not None:
+            if self._printed is not None and self._printed.file is not None:
+                self._ending.outputs[_PRINTED] = self._printed.file
             self.app_log = self._ending.look()
             self._ending = None
         if self._transport is not None:
@@ -264,6 +278,8 @@ class Stage:
         if self._opened is not None:
             self._opened.close(self.clock.now_ns())
         self._carried.restore()
+        if self._printed is not None:
+            self._printed.close()
         if self._temporary is not None:
             self._temporary.cleanup()
 
