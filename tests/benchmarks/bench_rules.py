@@ -5,7 +5,7 @@ fiftieth is refused, decided and promised exactly as the sandbox would, so that 
 with it. Before them each person's token is renewed, as no ledger is of calls to the API alone::
 
     ./lab python tests/benchmarks/bench_rules.py            1e5 and 1e6 calls
-    ./lab python tests/benchmarks/bench_rules.py --long     and 1e7: some 15 minutes, 8 GB
+    ./lab python tests/benchmarks/bench_rules.py --long     and 1e7: some 15 minutes, 7 GB
 
 Each row is a process of its own, whose peak memory is printed; what judging costs a row is CPU time, so that
 a machine that does other work beside it tells the same. Targets: all rules at most 15 times one quota
