@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from quotalab.hosting.process import free_port
+from quotalab.ledger import read_ledger
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "virtual-time.md").read_text(encoding="utf-8")
@@ -105,6 +106,50 @@ def test_code_that_spins_is_named(tmp_path):
     last = [line for line in done.stderr.splitlines() if line.startswith("quotalab: ")]
     assert len(last) == 1
     assert "their.py:8 in Them.look reads the clock" in last[0]
+
+
+STUCK = """
+from locust import constant, task
+from quotalab.scenario import Person
+
+class Someone(Person):
+    population = 2
+    wait_time = constant(60)
+
+    @task
+    def look(self):
+        with self.asking("look", within_s=30) as asked:
+            self.app.week(self.name, self.patience(asked))
+            BODY
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("while True: pass", "their.py:13 in Someone.look kept the process busy for 2 real seconds"),
+        pytest.param(
+            "while True:\n                try:\n                    sum(range(1000))\n"
+            "                except BaseException:\n                    pass",
+            "goes on all the same, so the process was ended",
+            marks=pytest.mark.full,
+        ),
+    ],
+)
+def test_a_stall_names_the_run_folder(tmp_path, body, told):
+    """Whether an error could end the run or only the end of the process: one line, and what there is is judged."""
+    done = locust(
+        tmp_path,
+        STUCK.replace("BODY", body),
+        *("-u", "2", "-r", "2", "-t", "1h", "--run-folder", "out"),
+        QUOTALAB_STALL="2s",
+    )
+    assert done.returncode == 2, done.stderr
+    last = [line for line in done.stderr.splitlines() if line.startswith("quotalab: ")]
+    assert len(last) == 1
+    assert told in last[0]
+    assert last[0].endswith("; judge what there is: quotalab report out")
+    assert read_ledger(tmp_path / "out").calls.num_rows > 0
 
 
 @pytest.mark.full

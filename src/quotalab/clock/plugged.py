@@ -17,6 +17,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -44,6 +45,12 @@ class Plugged:
     seed = 1
     begun = False
     """Whether it has been tried: what was refused once is not tried again on the way out."""
+    last_words: Callable[[], str] = str
+    """What is said at the end of a message after which the process ends; begins with a semicolon."""
+
+    def words(self) -> str:
+        """What `last_words` are by then."""
+        return self.last_words()
 
 
 plugged = Plugged()
@@ -85,15 +92,17 @@ def _install(hub: Any) -> None:
     except ValueError as error:
         raise InputError(f"QUOTALAB_STALL: {error}") from None
     plugged.seed = int(seed)
-    plugged.virtual = adopt(hub, start_ns, plugged.seed, stall_s=stall_s, hold_limit_s=stall_s)
+    plugged.virtual = adopt(
+        hub, start_ns, plugged.seed, stall_s=stall_s, hold_limit_s=stall_s, last_words=plugged.words
+    )
     atexit.register(plugged.virtual.restore)
     sys.excepthook = _last_words
     gevent.fork = _no_fork
     sys.meta_path.insert(0, _OnLocust())
 
 
-def _refuse(error: QuotalabError) -> NoReturn:
-    print(f"quotalab: {error}", file=sys.stderr)
+def _refuse(error: QuotalabError, last_words: str = "") -> NoReturn:
+    print(f"quotalab: {error}{last_words}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 
@@ -102,7 +111,7 @@ def _last_words(kind: type[BaseException], error: BaseException, traceback: Trac
     from quotalab.clock.virtual import Stalled
 
     if isinstance(error, Stalled):
-        _refuse(error.error)
+        _refuse(error.error, plugged.words())
     sys.__excepthook__(kind, error, traceback)
 
 

@@ -351,6 +351,7 @@ def adopt(
     busy_limit: int = 1_000_000,
     stall_s: float = 60.0,
     hold_limit_s: float = 60.0,
+    last_words: Callable[[], str] = str,
 ) -> VirtualTime:
     """As :func:`install`, on the main thread's hub while gevent is making it and it has no loop yet.
 
@@ -358,7 +359,7 @@ def adopt(
     """
     _check_start(start_ns)
     gevent.config.resolver = "block"
-    return VirtualTime(start_ns, seed, busy_limit, stall_s, hold_limit_s, str, hub)
+    return VirtualTime(start_ns, seed, busy_limit, stall_s, hold_limit_s, last_words, hub)
 
 
 def _check_start(start_ns: int) -> None:

@@ -181,6 +181,7 @@ class _PlainRun:
         self._main = gevent.getcurrent()
         self._begun = False
         self._ends = False
+        self._has_told = False
         self._given_up: QuotalabError | None = None
         self._stage.give_up = self._give_up
         if self._workers is not None:
@@ -196,6 +197,15 @@ class _PlainRun:
         environment.events.test_start.add_listener(self._begin)
         environment.events.quitting.add_listener(self._end)
         atexit.register(self._cut_off)
+        plugged.last_words = self._last_words
+
+    def _last_words(self) -> str:
+        """What ends the message of a stall."""
+        if not self._begun:
+            return ""
+        self._has_told = True
+        self._recording.writer.flush()  # the greenlet that does it otherwise gets no turn any more
+        return f"; judge what there is: quotalab report {self._recording.folder.path}"
 
     def _flush(self) -> None:
         while True:
@@ -271,7 +281,10 @@ class _PlainRun:
         self._flusher.kill()
         if self._begun:
             self._recording.writer.close()
-            _say(f"the run was cut off; judge what there is: quotalab report {self._recording.folder.path}")
+            if not self._has_told:
+                _say(
+                    f"the run was cut off; judge what there is: quotalab report {self._recording.folder.path}"
+                )
         else:
             self._recording.discard()
             _say("no test was started, so that there is nothing to judge")
