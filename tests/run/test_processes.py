@@ -289,32 +289,80 @@ def test_what_cannot_be_is_refused_before_anything_is_made(call, tmp_path: Path)
     assert not (root / "runs").exists()
 
 
-STRANGER = """
-import socket
+CHANNEL = """
+import socket, sys
+from pathlib import Path
 from types import SimpleNamespace
+import gevent
 from quotalab.clock import ManualClock
 from quotalab.profiles.traffic import Habits
+from quotalab.scenario.channel import line_of, read_line
 from quotalab.scenario.master import Workers
+from quotalab.traffic import Cast, PersonPlan
 
 told = SimpleNamespace(document={})
-stage = SimpleNamespace(access=Habits(), habits=Habits(), clock=ManualClock(0))
+cast = Cast([PersonPlan(name, ()) for name in ("ann", "bob")], ManualClock(0))
+events = []
+stage = SimpleNamespace(
+    access=Habits(), habits=Habits(), clock=ManualClock(0), state=Path(sys.argv[1]), cast=cast,
+    next_person=cast.next, ledger=SimpleNamespace(event=events.append),
+)
 runner = SimpleNamespace(quit=None, register_message=lambda *_: None)
 needs = SimpleNamespace(provider=told, policy=told, users=1)
 workers = Workers(runner)
 workers.serve(stage, needs, place=("", ""), root=".", seed=1, span_ns=1, expected=1)
+
+def guest():
+    made = socket.create_connection(("127.0.0.1", workers._server.server_port))
+    return made, made.makefile("rb")
+
 for hello in (b'{"secret": "guessed"}\\n', b'{"secret": 1}\\n', b"[]\\n", b"x" * 5000, b'{"do": "next"}\\n'):
-    with socket.create_connection(("127.0.0.1", workers._server.server_port)) as guest:
-        guest.sendall(hello)
-        guest.shutdown(socket.SHUT_WR)
-        try:
-            print(guest.makefile("rb").read())
-        except ConnectionResetError:
-            print(b"")
+    stranger, file = guest()
+    stranger.sendall(hello)
+    stranger.shutdown(socket.SHUT_WR)
+    try:
+        print(file.read())
+    except ConnectionResetError:
+        print(b"")
 print(len(workers._joined))
+
+def join():
+    made, file = guest()
+    def ask(message):
+        made.sendall(line_of(message))
+        return read_line(file)
+    print(ask({"secret": workers._secret})["number"])
+    return made, file, ask
+
+polite, _, ask = join()
+print(ask({"do": "next", "again": False})["person"], ask({"do": "farewell"}))
+killed, file, ask = join()
+print(ask({"do": "next", "again": False})["person"], ask({"do": "nonsense"}))
+killed.close(), file.close()
+stays, _, ask = join()
+print(ask({"do": "next", "again": False})["person"], ask({"do": "next", "again": False})["person"])
+workers.close()
+print(*[(row.what, row.details["worker"], row.details["people"]) for row in events], sep="\\n")
+print(*[line.partition(":")[0] for line in workers.lost], sep="\\n")
 """
 
 
-def test_who_does_not_know_the_secret_is_told_nothing() -> None:
-    """Whatever it sends: the connection ends without a byte, and no worker has joined."""
-    done = subprocess.run([sys.executable, "-c", STRANGER], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == [*["b''"] * 5, "0"], done.stderr
+def test_the_channel_serves_who_knows_the_secret_and_misses_who_leaves_without_a_farewell(
+    tmp_path: Path,
+) -> None:
+    """Strangers get not one byte. People of a worker that has gone come on again elsewhere."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHANNEL, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == [
+        *["b''"] * 5, "0",
+        "1", "ann {}",
+        "2", "bob {'error': \"a worker's message is unknown; start it with the same version\"}",
+        "3", "ann bob",
+        "('worker-lost', 2, ['bob'])", "('worker-lost', 3, ['ann', 'bob'])",
+        "worker 2 ended without a word", "worker 3 did not end when it was told to",
+    ], done.stderr  # fmt: skip
