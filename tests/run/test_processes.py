@@ -41,7 +41,7 @@ class Visitor(Person):
     def read(self):
         global begun
         begun += 1
-        if begun == 40 and ACT:
+        if begun == 20 and ACT:
             try:
                 Path("acted").mkdir()
             except FileExistsError:
@@ -101,8 +101,10 @@ def check(tables: LedgerTables, cwd: Path, workers: int) -> None:
     assert len(set(operations)) == len(operations)
     api = [row for row in tables.calls.select(["kind", "operation"]).to_pylist() if row["kind"] == "api"]
     made = Counter(row["operation"] for row in api)
-    told = dict(zip(operations, tables.operations["calls"].to_pylist(), strict=True))
-    assert made == Counter({operation: calls for operation, calls in told.items() if calls})
+    assert set(made) <= set(operations)
+    for row in tables.operations.select(["operation", "outcome", "calls"]).to_pylist():
+        # A call on its way when the end cut its operation off may arrive later.
+        assert made[row["operation"]] == row["calls"] or row["outcome"] == "abandoned"
     people = [set(file.read_text().split()) for file in cwd.glob("people.*")]
     assert len(people) == workers
     assert sum(map(len, people)) == len(set.union(*people)) == 8
@@ -125,7 +127,7 @@ def test_three_processes_are_one_run_that_a_polite_app_gets_through(tmp_path: Pa
     assert done.description["complete"] is True
     tables = read_ledger(done.folder)
     check(tables, root, 3)
-    assert tables.operations.num_rows == requests_of(root / "out_stats.csv") > 40
+    assert tables.operations.num_rows == requests_of(root / "out_stats.csv") > 20
     assert (root / "out.html").is_file()
     assert [path.name for path in root.glob("**/run.json")] == ["run.json"]
     assert done.out.count("The tightest limit") == 1
@@ -137,7 +139,8 @@ def test_master_and_workers_started_by_hand_fail_together_where_the_app_is_naive
     root = workspace(tmp_path)
     port = str(free_port())
     env = {"POLICY": "naive"}
-    options = headless("-t", "7s", "--tags", "read", "--csv", "out", "--verdict")
+    limit = ("--set", "limits.hourly.limit=20")
+    options = headless("-t", "6s", *limit, "--tags", "read", "--csv", "out", "--verdict")
     master = start(root, *options, "--master", "--master-bind-port", port, "--expect-workers", "2", **env)
     workers = [start(root, "--worker", "--master-port", port, **env) for _ in range(2)]
     done = ended(master, root)
@@ -154,7 +157,7 @@ def test_master_and_workers_started_by_hand_fail_together_where_the_app_is_naive
 def test_a_worker_that_is_killed_is_named_and_keeps_what_it_had_told(tmp_path: Path) -> None:
     """The others go on, and the run ends with a verdict."""
     root = workspace(tmp_path)
-    options = headless("-t", "6s", "--tags", "read", "--verdict")
+    options = headless("-t", "8s", "--tags", "read", "--verdict")
     done = ended(start(root, *options, "--processes", "2", ACT="self SIGKILL"), root)
     assert done.code == 0, done.out + done.err
     assert re.search(r"quotalab: worker \d ended without a word: the ledger has every call of", done.err)
