@@ -41,7 +41,7 @@ class Visitor(Person):
     def read(self):
         global begun
         begun += 1
-        if begun == 40 and ACT:
+        if begun == 20 and ACT:
             try:
                 Path("acted").mkdir()
             except FileExistsError:
@@ -101,8 +101,10 @@ def check(tables: LedgerTables, cwd: Path, workers: int) -> None:
     assert len(set(operations)) == len(operations)
     api = [row for row in tables.calls.select(["kind", "operation"]).to_pylist() if row["kind"] == "api"]
     made = Counter(row["operation"] for row in api)
-    told = dict(zip(operations, tables.operations["calls"].to_pylist(), strict=True))
-    assert made == Counter({operation: calls for operation, calls in told.items() if calls})
+    assert set(made) <= set(operations)
+    for row in tables.operations.select(["operation", "outcome", "calls"]).to_pylist():
+        # A call on its way when the end cut its operation off may arrive later.
+        assert made[row["operation"]] == row["calls"] or row["outcome"] == "abandoned"
     people = [set(file.read_text().split()) for file in cwd.glob("people.*")]
     assert len(people) == workers
     assert sum(map(len, people)) == len(set.union(*people)) == 8
@@ -125,7 +127,7 @@ def test_three_processes_are_one_run_that_a_polite_app_gets_through(tmp_path: Pa
     assert done.description["complete"] is True
     tables = read_ledger(done.folder)
     check(tables, root, 3)
-    assert tables.operations.num_rows == requests_of(root / "out_stats.csv") > 40
+    assert tables.operations.num_rows == requests_of(root / "out_stats.csv") > 20
     assert (root / "out.html").is_file()
     assert [path.name for path in root.glob("**/run.json")] == ["run.json"]
     assert done.out.count("The tightest limit") == 1
@@ -137,7 +139,8 @@ def test_master_and_workers_started_by_hand_fail_together_where_the_app_is_naive
     root = workspace(tmp_path)
     port = str(free_port())
     env = {"POLICY": "naive"}
-    options = headless("-t", "7s", "--tags", "read", "--csv", "out", "--verdict")
+    limit = ("--set", "limits.hourly.limit=20")
+    options = headless("-t", "6s", *limit, "--tags", "read", "--csv", "out", "--verdict")
     master = start(root, *options, "--master", "--master-bind-port", port, "--expect-workers", "2", **env)
     workers = [start(root, "--worker", "--master-port", port, **env) for _ in range(2)]
     done = ended(master, root)
@@ -154,7 +157,7 @@ def test_master_and_workers_started_by_hand_fail_together_where_the_app_is_naive
 def test_a_worker_that_is_killed_is_named_and_keeps_what_it_had_told(tmp_path: Path) -> None:
     """The others go on, and the run ends with a verdict."""
     root = workspace(tmp_path)
-    options = headless("-t", "6s", "--tags", "read", "--verdict")
+    options = headless("-t", "8s", "--tags", "read", "--verdict")
     done = ended(start(root, *options, "--processes", "2", ACT="self SIGKILL"), root)
     assert done.code == 0, done.out + done.err
     assert re.search(r"quotalab: worker \d ended without a word: the ledger has every call of", done.err)
@@ -289,32 +292,80 @@ def test_what_cannot_be_is_refused_before_anything_is_made(call, tmp_path: Path)
     assert not (root / "runs").exists()
 
 
-STRANGER = """
-import socket
+CHANNEL = """
+import socket, sys
+from pathlib import Path
 from types import SimpleNamespace
+import gevent
 from quotalab.clock import ManualClock
 from quotalab.profiles.traffic import Habits
+from quotalab.scenario.channel import line_of, read_line
 from quotalab.scenario.master import Workers
+from quotalab.traffic import Cast, PersonPlan
 
 told = SimpleNamespace(document={})
-stage = SimpleNamespace(access=Habits(), habits=Habits(), clock=ManualClock(0))
+cast = Cast([PersonPlan(name, ()) for name in ("ann", "bob")], ManualClock(0))
+events = []
+stage = SimpleNamespace(
+    access=Habits(), habits=Habits(), clock=ManualClock(0), state=Path(sys.argv[1]), cast=cast,
+    next_person=cast.next, ledger=SimpleNamespace(event=events.append),
+)
 runner = SimpleNamespace(quit=None, register_message=lambda *_: None)
 needs = SimpleNamespace(provider=told, policy=told, users=1)
 workers = Workers(runner)
 workers.serve(stage, needs, place=("", ""), root=".", seed=1, span_ns=1, expected=1)
+
+def guest():
+    made = socket.create_connection(("127.0.0.1", workers._server.server_port))
+    return made, made.makefile("rb")
+
 for hello in (b'{"secret": "guessed"}\\n', b'{"secret": 1}\\n', b"[]\\n", b"x" * 5000, b'{"do": "next"}\\n'):
-    with socket.create_connection(("127.0.0.1", workers._server.server_port)) as guest:
-        guest.sendall(hello)
-        guest.shutdown(socket.SHUT_WR)
-        try:
-            print(guest.makefile("rb").read())
-        except ConnectionResetError:
-            print(b"")
+    stranger, file = guest()
+    stranger.sendall(hello)
+    stranger.shutdown(socket.SHUT_WR)
+    try:
+        print(file.read())
+    except ConnectionResetError:
+        print(b"")
 print(len(workers._joined))
+
+def join():
+    made, file = guest()
+    def ask(message):
+        made.sendall(line_of(message))
+        return read_line(file)
+    print(ask({"secret": workers._secret})["number"])
+    return made, file, ask
+
+polite, _, ask = join()
+print(ask({"do": "next", "again": False})["person"], ask({"do": "farewell"}))
+killed, file, ask = join()
+print(ask({"do": "next", "again": False})["person"], ask({"do": "nonsense"}))
+killed.close(), file.close()
+stays, _, ask = join()
+print(ask({"do": "next", "again": False})["person"], ask({"do": "next", "again": False})["person"])
+workers.close()
+print(*[(row.what, row.details["worker"], row.details["people"]) for row in events], sep="\\n")
+print(*[line.partition(":")[0] for line in workers.lost], sep="\\n")
 """
 
 
-def test_who_does_not_know_the_secret_is_told_nothing() -> None:
-    """Whatever it sends: the connection ends without a byte, and no worker has joined."""
-    done = subprocess.run([sys.executable, "-c", STRANGER], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == [*["b''"] * 5, "0"], done.stderr
+def test_the_channel_serves_who_knows_the_secret_and_misses_who_leaves_without_a_farewell(
+    tmp_path: Path,
+) -> None:
+    """Strangers get not one byte. People of a worker that has gone come on again elsewhere."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHANNEL, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == [
+        *["b''"] * 5, "0",
+        "1", "ann {}",
+        "2", "bob {'error': \"a worker's message is unknown; start it with the same version\"}",
+        "3", "ann bob",
+        "('worker-lost', 2, ['bob'])", "('worker-lost', 3, ['ann', 'bob'])",
+        "worker 2 ended without a word", "worker 3 did not end when it was told to",
+    ], done.stderr  # fmt: skip
