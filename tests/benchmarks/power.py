@@ -85,6 +85,12 @@ class Change:
     version: tuple[str, str] = ("httpx", "1")
     """What the environment of the night says of a library."""
 
+    def made(self, text: str) -> str:
+        """The file's text with the change."""
+        if self.old and text.count(self.old) != 1:
+            raise SystemExit(f"{self.name}: {self.file} does not have {self.old!r} once")
+        return text.replace(self.old, self.new) if self.old else text
+
 
 _POLICY = "profiles/policies/polite.toml"
 _CALLS = "src/quotalab/reference/integration.py"
@@ -96,8 +102,8 @@ PLANTED = (
     Change(
         "Retry-After less a second",
         _CALLS,
-        "promised_wait_ns + (wait_ns if retry.jitter",
-        "promised_wait_ns - 10**9 + (wait_ns if retry.jitter",
+        "waited_ns = retry.base_ns if promised_wait_ns is None else promised_wait_ns",
+        "waited_ns = retry.base_ns if promised_wait_ns is None else promised_wait_ns - 10**9",
         ("QL201",),
     ),
     Change(
@@ -198,11 +204,7 @@ class App:
         policy.parent.mkdir()
         shutil.copy(ROOT / _POLICY, policy)
         file = policy if change.file == _POLICY else folder / change.file
-        text = file.read_text(encoding="utf-8")
-        if change.old and text.count(change.old) != 1:
-            raise SystemExit(f"{change.name}: {change.file} does not have {change.old!r} once")
-        if change.old:
-            file.write_text(text.replace(change.old, change.new), encoding="utf-8")
+        file.write_text(change.made(file.read_text(encoding="utf-8")), encoding="utf-8")
 
     def run(self, seed: int, out: Path) -> Told:
         """A run, in a process that has run nothing before and runs nothing after."""
@@ -333,6 +335,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=100_001, help="the first of the seeds")
     parser.add_argument("--out", type=Path, default=ROOT / "runs/power", help="where results are kept")
     asked = parser.parse_args()
+    for one in (*PLANTED, *HARMLESS):
+        one.made((ROOT / one.file).read_text(encoding="utf-8"))
     planted, harmless = (
         [one for one in group if one.name in asked.only or not asked.only] for group in (PLANTED, HARMLESS)
     )
