@@ -110,7 +110,7 @@ def test_an_app_on_another_machine_is_refused_before_anything_is_sent(project: P
 
 def test_no_secret_of_a_command_is_told(project: Path) -> None:
     """Its words are told as they stand in the settings."""
-    with pytest.raises(ScenarioError, match="app 'no-such-program {client_secret}': cannot be started"):
+    with pytest.raises(ScenarioError, match=r"app 'no-such-program \{client_secret\}': cannot be started"):
         opened(project, command=["no-such-program", "{client_secret}"], url="http://127.0.0.1:{port}")
 
 

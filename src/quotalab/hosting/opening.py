@@ -133,8 +133,8 @@ def open_app(
         app = None
         if not is_here(base):
             raise ScenarioError(
-                f"app {target!r}: {base} is not on this machine; the sandbox is, on loopback, where the app must "
-                f"reach it"
+                f"app {target!r}: {base} is not on this machine; the sandbox is, on loopback, and the "
+                f"app must reach it there"
             )
         if settings.command:
             process = _started(settings, known, base, root, folder)

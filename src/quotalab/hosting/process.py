@@ -1,8 +1,8 @@
 """An app in another process, in any language: started, awaited, watched, ended. It has the real time.
 
-The process leads a session of its own, so that what it starts ends with it. Should quotalab itself be killed, a
-guard, which is a shell that waits for the end of a pipe, ends the app in its place. A daemon that leaves the
-session is not followed.
+The process leads a session of its own, so that what it starts ends with it. Should quotalab itself be killed,
+a guard, which is a shell that waits for the end of a pipe, ends the app in its place. A daemon that leaves
+the session is not followed.
 """
 
 from __future__ import annotations
