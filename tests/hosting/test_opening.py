@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from quotalab.errors import ScenarioError
-from quotalab.hosting import environment_of, open_app
+from quotalab.hosting import environment_of, open_app, process
 from quotalab.hosting.environment import known_values
 from quotalab.hosting.opening import base_of
 from quotalab.profiles.app import AppSettings, app_settings
@@ -45,6 +48,8 @@ def opened(root: Path, **app: object) -> object:
         ("app = 3", {"wsgi": "webapp1:app"}, "is no web app: it cannot be called"),
         ("def app():\n    raise KeyError('DB')", {"asgi": "webapp1:app()"}, "app 'webapp1:app()': it raised KeyError: 'DB'"),
         ("app = 3", {"build": "webapp1:app"}, "is not a function"),
+        ("def app(access):\n    raise SystemExit(0)", {"build": "webapp1:app"}, "app 'webapp1:app': build(access) exits (0)"),
+        ("def app():\n    raise SystemExit", {"wsgi": "webapp1:app()"}, "app 'webapp1:app()': it exits (None)"),
     ],
 )  # fmt: skip
 def test_an_app_that_cannot_be_imported_is_named_with_the_place(
@@ -86,6 +91,110 @@ def test_a_command_that_is_none_is_told(project: Path) -> None:
         opened(project, command=["no-such-program"], url="http://127.0.0.1:{port}")
 
 
+def test_a_command_does_not_hide_behind_what_listens_there_already(project: Path) -> None:
+    """An older copy of the app would be judged in its place: the command is not even started."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(ScenarioError, match=f"something listens at {url} before it is started"):
+            opened(project, command=["touch", "started"], url=url)
+    assert not (project / "started").exists()
+
+
+@pytest.mark.parametrize("app", [{"command": ["touch", "started"]}, {}])
+def test_an_app_on_another_machine_is_refused_before_anything_is_sent(project: Path, app: dict) -> None:
+    """192.0.2.1 is nobody's (RFC 5737); it could not reach the sandbox, and would be loaded for nothing."""
+    with pytest.raises(ScenarioError, match=r"http://192\.0\.2\.1:80 is not on this machine"):
+        opened(project, url="http://192.0.2.1:80", **app)
+    assert not (project / "started").exists()
+
+
+def test_no_secret_of_a_command_is_told(project: Path) -> None:
+    """Its words are told as they stand in the settings."""
+    with pytest.raises(ScenarioError, match=r"app 'no-such-program \{client_secret\}': cannot be started"):
+        opened(project, command=["no-such-program", "{client_secret}"], url="http://127.0.0.1:{port}")
+
+
+LISTENS = """
+import os, signal, socket, subprocess, sys
+children = [subprocess.Popen([sys.executable, "-c", sys.argv[2]]).pid]
+open("pids", "w").write(" ".join(map(str, [os.getpid(), *children])))
+signal.signal(signal.SIGTERM, signal.SIG_DFL if sys.argv[3] == "polite" else signal.SIG_IGN)
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+if sys.argv[3] == "dies":
+    server.accept()
+    os._exit(3)
+signal.pause()
+"""
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _await_end(pids: list[int]) -> None:
+    until = time.monotonic() + 20
+    while any(map(_runs, pids)):
+        assert time.monotonic() < until, f"of {pids} some go on"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("leader", ["polite", "stubborn", "dies"])
+def test_nothing_that_a_command_has_started_outlives_the_run(
+    project: Path, leader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a child that ignores SIGTERM, nor one whose parent has ended by itself."""
+    monkeypatch.setattr(process, "_GRACE_S", 0.2)
+    app = opened(
+        project, command=[sys.executable, "-c", LISTENS, "{port}", STUBBORN, leader], url="http://127.0.0.1:{port}"
+    )  # fmt: skip
+    pids = [int(word) for word in (project / "pids").read_text().split()]
+    assert len(pids) == 2
+    if leader == "dies":
+        _await_end(pids[:1])
+    else:
+        assert all(map(_runs, pids))
+    assert _runs(pids[1])
+    app.close()
+    assert not any(map(_runs, pids))
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from quotalab.hosting.process import AppProcess
+AppProcess("app", [sys.executable, "-c", *sys.argv[1:]], {}, Path.cwd(), Path.cwd())
+while not os.path.exists("pids"):
+    pass
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_an_app_ends_with_quotalab_even_if_that_is_killed(project: Path) -> None:
+    """With its children: nothing in quotalab runs any more that could end them."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, LISTENS, "0", "import signal; signal.pause()", "polite"],
+        cwd=project,
+        check=False,
+    )
+    assert done.returncode == -9
+    _await_end([int(word) for word in (project / "pids").read_text().split()])
+
+
+def test_of_a_long_output_the_end_is_read(project: Path) -> None:
+    """Not all of it, whatever it weighs, and nothing in it reaches a terminal as it is."""
+    app = process.AppProcess("app", ["true"], {}, project, project)
+    with app.output.open("r+b") as output:
+        output.truncate(2**40)
+        output.seek(0, 2)
+        output.write(b"\n\x1b[31mred\n\xe9nd\n")
+    app.close()
+    assert app.last_output().splitlines()[-2:] == ["  | ?[31mred", "  | \ufffdnd"]
+
+
 def test_loopback_is_kept_from_the_proxy_and_what_was_said_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both spellings; a star already means all."""
     monkeypatch.setenv("NO_PROXY", "corp.example, localhost")
@@ -96,9 +205,10 @@ def test_loopback_is_kept_from_the_proxy_and_what_was_said_stays(monkeypatch: py
 
 def test_a_template_that_names_nothing_known_is_told_with_what_there_is() -> None:
     """As is one that is broken."""
-    for template in ("{api_bas}", "{", "{}", "{api_base.x}"):
+    for template in ("{api_bas}", "{", "{}", "{api_base.x}", "{api_base[x]}"):
         with pytest.raises(
-            ScenarioError, match=r"tool\.quotalab\.app\.env\.A: .* may use only \{issuer\}, \{api_base\}"
+            ScenarioError,
+            match=r"tool\.quotalab\.app\.env\.A: .* may use only \{issuer\}, \{api_base\}, .* written twice",
         ):
             environment_of({"A": template}, known_values(ACCESS))
 

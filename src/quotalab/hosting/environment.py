@@ -24,10 +24,11 @@ def filled(key: str, template: str, known: Mapping[str, str]) -> str:
     """A template with its braces filled in. Raises `ScenarioError` naming what there is."""
     try:
         return template.format_map(known)
-    except (KeyError, ValueError, IndexError, AttributeError):
+    except (KeyError, ValueError, IndexError, AttributeError, TypeError):
         raise ScenarioError(
             f"tool.quotalab.app.{key}: {template!r} may use only "
             + ", ".join("{" + name + "}" for name in known)
+            + "; a brace of its own is written twice"
         ) from None
 
 

@@ -14,7 +14,7 @@ from quotalab.hosting.asgi import AsgiHost
 from quotalab.hosting.client import AppClient
 from quotalab.hosting.environment import environment_of, filled, known_values
 from quotalab.hosting.importing import import_module, import_object, told
-from quotalab.hosting.process import AppProcess, await_listening, free_port
+from quotalab.hosting.process import AppProcess, await_listening, free_port, is_here
 from quotalab.hosting.rewriting import Rewriter
 from quotalab.hosting.wsgi import OnlyTheApp, wsgi_transport
 from quotalab.profiles.app import IN_PROCESS_BASE, AppSettings
@@ -131,6 +131,11 @@ def open_app(
         )
     else:
         app = None
+        if not is_here(base):
+            raise ScenarioError(
+                f"app {target!r}: {base} is not on this machine; the sandbox is, on loopback, and the "
+                f"app must reach it there"
+            )
         if settings.command:
             process = _started(settings, known, base, root, folder)
         elif not await_listening(base, settings.listens_within_ns):
@@ -154,7 +159,12 @@ def open_app(
 def _started(settings: AppSettings, known: dict[str, str], base: str, root: Path, folder: Path) -> AppProcess:
     known = {**known, "app_base": base, "port": base.rpartition(":")[2].rstrip("/")}
     command = [filled("command", word, known) if "{" in word else word for word in settings.command]
-    process = AppProcess(command, environment_of(settings.env, known), root, folder)
+    if await_listening(base, 0):
+        raise ScenarioError(
+            f"app {settings.target!r}: something listens at {base} before it is started; end that, or name "
+            f"url without command to use it"
+        )
+    process = AppProcess(settings.target, command, environment_of(settings.env, known), root, folder)
     try:
         process.await_listening(base, settings.listens_within_ns)
     except BaseException:
@@ -177,5 +187,7 @@ def _web_object(target: str, root: Path, access: Access) -> Any:
 def _called(target: str, named: str, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
+    except SystemExit as error:
+        raise ScenarioError(f"app {target!r}: {named} exits ({error.code})") from None
     except Exception as error:
         raise ScenarioError(f"app {target!r}: {named} raised {told(error)}") from error

@@ -195,7 +195,7 @@ def _check_url(app: Table, url: str, command: tuple[str, ...]) -> None:
     try:
         parts = urlsplit(url.replace("{port}", "1"))
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port is not None
-        good = good and not parts.path.strip("/") and not parts.query
+        good = good and not parts.path.strip("/") and not parts.query and "@" not in parts.netloc
     except ValueError:
         good = False
     if not good:
