@@ -247,10 +247,6 @@ def entries(path, *found):
     return path
 
 
-def verdicts(verdict):
-    return {result.rule.id: result.verdict for result in verdict.rules}
-
-
 HOST = "https://api.example.com"
 GRANTED = {"token_type": "Bearer", "expires_in": 3600}
 
