@@ -712,7 +712,7 @@ def injected_code_accepted(frames: Frames) -> Judgement:
 def _answered(frames: Frames) -> pd.DataFrame:
     """Authorization requests that brought a code or an error: the end of each, not its pages on the way."""
     calls = frames.calls
-    mine = calls["kind"].eq("authorize") & calls["path"].eq(AUTHORIZE)
+    mine = calls["kind"].eq("authorize") & (calls["path"].eq(AUTHORIZE) | frames.is_recorded)
     ended = calls["oauth:code"].notna() | calls["error"].notna()
     return calls[mine & ended & ~calls["error"].isin(("forged_form", "method_not_allowed"))]
 

@@ -86,7 +86,7 @@ def test_rules_that_need_a_run_say_so(overrun):
     _, verdict = overrun
     notes = {result.rule.id: result.judgement.note for result in verdict.rules if result.verdict == "NA"}
     assert notes["QL401"] == (
-        "needs a run against the sandbox, or a recording that tells what was asked of the authorization server"
+        "needs a run against the sandbox, or a recording that tells authorization requests and how they ended"
     )
     assert {"QL501", "QL701", "QL320", "QL406", "QL109"} <= set(notes)
 
@@ -218,3 +218,112 @@ def test_wrong_app(tmp_path, workspace):
     """An app without a name is refused."""
     with pytest.raises(InputError, match="--app: must be a name"):
         audited(tmp_path / "a", workspace, tmp_path / "run", app=" ")
+
+
+# ---- what bodies tell
+
+
+def entry(at_s, method, url, *, sent="", headers=(), status=200, got=(), answer=None):
+    """An entry of a HAR file with its bodies."""
+    return {
+        "startedDateTime": (START + datetime.timedelta(seconds=at_s)).isoformat(),
+        "time": 100,
+        "request": {
+            "method": method,
+            "url": url,
+            "headers": [{"name": name, "value": value} for name, value in headers],
+            "postData": {"text": sent},
+        },
+        "response": {
+            "status": status,
+            "headers": [{"name": name, "value": value} for name, value in got],
+            "content": {"size": 1, "text": "" if answer is None else json.dumps(answer)},
+        },
+    }
+
+
+def entries(path, *found):
+    path.write_text(json.dumps({"log": {"entries": found}}))
+    return path
+
+
+HOST = "https://api.example.com"
+GRANTED = {"token_type": "Bearer", "expires_in": 3600}
+
+
+def test_a_har_files_bodies_tell_how_tokens_were_got_and_renewed(tmp_path, workspace):
+    """A weak state, no PKCE, a secret sent twice, and a refresh token used again are found; no secret is kept."""
+    secret = f"{CANARY}secret"
+    asked = f"{HOST}/authorize?response_type=code&client_id=a&state=abc&scope=nothing-known"
+    end = ("Location", f"https://app.test/cb?code={CANARY}code&state=abc")
+    basic = [("Authorization", f"Basic {CANARY}basic")]
+    both = f"grant_type=authorization_code&code={CANARY}code&client_id=a&client_secret={secret}"
+    again = f"grant_type=refresh_token&refresh_token={CANARY}r1"
+    file = entries(
+        tmp_path / "calls.har",
+        entry(0, "GET", asked),
+        entry(5, "POST", f"{HOST}/consent", status=302, got=[end]),
+        entry(
+            6,
+            "POST",
+            f"{HOST}/token",
+            sent=both,
+            headers=basic,
+            answer={**GRANTED, "access_token": f"{CANARY}a1", "refresh_token": f"{CANARY}r1"},
+        ),
+        entry(7, "GET", f"{HOST}/v1/events", headers=[("Authorization", f"Bearer {CANARY}a1")]),
+        entry(
+            3600,
+            "POST",
+            f"{HOST}/token",
+            sent=again,
+            answer={**GRANTED, "access_token": f"{CANARY}a2", "refresh_token": f"{CANARY}r2"},
+        ),
+        entry(3700, "GET", f"{HOST}/v1/events", headers=[("Authorization", f"Bearer {CANARY}a2")]),
+        entry(3800, "POST", f"{HOST}/token", sent=again, status=400, answer={"error": "invalid_grant"}),
+    )
+    folder = tmp_path / "run"
+    found = verdicts(audited(file, workspace, folder))
+    told = {id: found[id] for id in ("QL303", "QL304", "QL401", "QL404", "QL405", "QL412", "QL413", "QL414")}
+    assert told == {
+        "QL303": "FAIL",
+        "QL304": "PASS",
+        "QL401": "FAIL",
+        "QL404": "WARN",
+        "QL405": "NA",
+        "QL412": "PASS",
+        "QL413": "PASS",
+        "QL414": "FAIL",
+    }
+    calls = load(folder).calls
+    assert calls["kind"].tolist() == ["authorize", "api", "token", "api", "token", "api", "token"]
+    both_tokens = calls["person"].iloc[[0, 2, 3, 4, 5, 6]]
+    assert both_tokens.nunique() == 1  # one grant, whatever tokens it has had
+    assert calls["oauth:scopes_asked"].iloc[0] == "[other]"
+    assert calls["oauth:client_auth"].iloc[2] == "basic post"
+    assert calls["oauth:issued_token"].iloc[4] == calls["token"].iloc[5]
+    for one in folder.rglob("*"):
+        assert one.is_dir() or CANARY.encode() not in one.read_bytes()
+
+
+def test_token_requests_without_their_answers_are_not_judged(tmp_path, workspace):
+    """Whether a token came of them nobody recorded, so that the rules on grants are NA."""
+    sent = "grant_type=refresh_token&refresh_token=r1"
+    file = entries(tmp_path / "calls.har", *(entry(i, "POST", f"{HOST}/token", sent=sent) for i in range(3)))
+    found = verdicts(audited(file, workspace, tmp_path / "run"))
+    assert {found[id] for id in ("QL302", "QL303", "QL304", "QL412")} == {"NA"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"), [({"ok": False, "error": "ratelimited"}, 1), ({"ok": True}, 0)]
+)
+def test_a_refusal_that_is_answered_200_is_known_by_its_body(tmp_path, workspace, answer, refused):
+    """Slack may say in the body that a limit refused."""
+    url = "https://slack.com/api/conversations.list"
+    file = entries(
+        tmp_path / "calls.har",
+        entry(0, "GET", url, headers=[("Authorization", "Bearer t"), ("X-Team", "one")], answer=answer),
+    )
+    folder = tmp_path / "run"
+    record(AuditOptions(file, "slack", folder, RecordingMap.parse(None, "tenant=x-team")), workspace)
+    assert int(load(folder).calls["limit"].notna().sum()) == refused

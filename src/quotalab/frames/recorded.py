@@ -15,6 +15,7 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from quotalab import __version__
 from quotalab.frames.asked import KEY_COLUMNS, UNKNOWN_ROUTE, asked_calls, expected
 from quotalab.frames.limits import asked
 from quotalab.frames.loading import RECORDED, Frames, frames_of
+from quotalab.frames.recorded_oauth import Told, bearer, document_of, kind_of
 from quotalab.ledger.canonical import ledger_sha256
 from quotalab.ledger.columns import LedgerColumns
 from quotalab.ledger.folder import RunDescription, RunFolder
@@ -35,6 +37,7 @@ from quotalab.ledger.redaction import REDACTED, shown, shown_header
 from quotalab.ledger.schema import CALLS, EVENTS, OPERATIONS
 from quotalab.profiles.limits import METERED, Limit
 from quotalab.profiles.provider import Provider
+from quotalab.profiles.reference import Signs
 from quotalab.traces.recorded import Reading, RecordedCall
 
 __all__ = ["file_sha256", "record_run"]
@@ -45,6 +48,7 @@ Bools = npt.NDArray[np.bool_]
 _SECOND_NS = 10**9
 _ADDRESS = re.compile(r"[^/]*(?:@|%40)[^/]*")
 """A path's segment that holds somebody's address."""
+_TOKEN_IN_QUERY = re.compile(r"(?:^|&)access_token=([^&]+)")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _LONGEST_PROMISE_NS = 366 * 86_400 * _SECOND_NS
 
@@ -102,7 +106,8 @@ def record_run(
         versions={"quotalab": __version__, "python": platform.python_version()},
         app="unknown",
     )
-    tables = _decided(columns, provider, run, tells, notes)
+    by_body = _refusing_bodies(ordered, provider, notes)
+    tables = _decided(columns, provider, run, tells, notes, by_body)
     recording = {
         "file": reading.file,
         "sha256": sha256,
@@ -178,7 +183,7 @@ def _columns(
     calls: Sequence[RecordedCall], reading: Reading, provider: Provider, app: str, notes: list[str]
 ) -> tuple[dict[str, list[Any]], set[str]]:
     """The ledger's columns without what limits make of the calls; and what the recording tells."""
-    person, token, target = _Ordinals("person"), _Ordinals("token"), _Ordinals("target")
+    person, target = _Ordinals("person"), _Ordinals("target")
     apps, tenants, ips = _Ordinals(app), _Ordinals("tenant"), _Ordinals("source")
     operations, requests, keys = _Ordinals("operation"), _Ordinals("request"), _Ordinals("key")
     is_har = reading.format == "har"
@@ -193,25 +198,40 @@ def _columns(
         )
         tells.add("person")
     route_of = _Routes(provider)
-    columns: dict[str, list[Any]] = {name: [] for name in CALLS.names}
+    told = Told(calls, provider)
+    tells |= told.tells
+    notes += told.notes
+    expired = provider.reference.expired if provider.reference else Signs()
+    rejected = provider.dialect.errors["unknown_token"].code
+    columns: dict[str, list[Any]] = {}
     unreadable = 0
     for seq, call in enumerate(calls):
         facts = call.facts
+        kind = kind_of(call)
+        in_query = _TOKEN_IN_QUERY.search(call.query) if call.query else None
+        carried = bearer(facts.get("token")) or (in_query.group(1) if in_query else None)
+        if kind != "api":
+            carried = None  # it is the client's own secret
         who = facts.get("person")
         if who is None and is_har:
-            who = facts.get("token", "the one") if "token" in tells else "the one"
+            who = told.holder(seq, carried)
+        if who is None and is_har:
+            who = (carried or "the one") if "token" in tells else "the one"
         promise = call.response_headers.get("retry-after")
         promise_ns = _promise_ns(promise, call.at_ns)
         unreadable += promise is not None and promise_ns is None
-        kind = _kind(call)
         took_ns = round(float(facts["duration"]) * 1e9) if _is_seconds(facts.get("duration")) else 0
-        in_query = re.search(r"(?:^|&)access_token=([^&]+)", call.query)
-        carried = facts.get("token") or (in_query.group(1) if in_query else None)
         if in_query:
             tells.add("token")
-        state = None
+        state, error = None, told.errors.get(seq)
+        if call.status == 401:
+            error = error or "unauthorized"
+        elif kind == "api" and expired.body and expired.in_body(document_of(call.answer)):
+            error = rejected
         if kind == "api":
-            state = "unknown" if call.status == 401 else "none" if is_har and not carried else None
+            state = "unknown" if error else "none" if is_har and not carried else None
+            if error and carried and told.ends_ns.get(carried, call.at_ns + 1) <= call.at_ns:
+                state = "expired"
         same: Any = (call.method, call.path, call.query, call.body)
         if call.method not in _SAFE and not is_har:
             same = seq  # what it sent was not recorded, so that no other is known to be the same
@@ -227,14 +247,14 @@ def _columns(
             "person": person(who),
             "tenant": tenants(facts.get("tenant")),
             "ip": ips(call.source),
-            "token": token(carried),
+            "token": told.mark("token", carried),
             "token_state": state,
-            "method": shown(call.method)[:16],
+            "method": _shown(call.method)[:16],
             "route": route_of(call.method, call.path) if kind == "api" else None,
-            "path": shown(_ADDRESS.sub(REDACTED, call.path)),
+            "path": _shown_path(call.path),
             "target": target(same),
             "status": call.status,
-            "error": "unauthorized" if call.status == 401 else None,
+            "error": error,
             "cost": 0,
             "objects": 0,
             "objects_asked": 0,
@@ -242,13 +262,16 @@ def _columns(
             "operation": operations(facts.get("operation")),
             "request_id": requests(facts.get("request_id")),
             "idempotency_key": keys(facts.get("idempotency_key")),
+            "oauth": told.facts[seq]._asdict() if seq in told.facts else None,
             "request_headers": _redacted(call.request_headers),
             "response_headers": _redacted(call.response_headers),
             "bytes": max(call.size, 0),
             "token_at": ("query" if in_query else "header") if carried else None,
         }
-        for name, column in columns.items():
-            column.append(values.get(name))
+        if not columns:
+            columns = {name: [] for name in values}
+        for name, value in values.items():
+            columns[name].append(value)
     if unreadable:
         notes.append(f"{unreadable:,} values of Retry-After are no seconds and no date, and were passed over")
     if any(call.status == 0 for call in calls):
@@ -263,6 +286,16 @@ def _columns(
             "the app as a whole count them, limits of single routes do not"
         )
     return columns, tells
+
+
+@lru_cache(maxsize=1 << 16)
+def _shown_path(path: str) -> str:
+    return shown(_ADDRESS.sub(REDACTED, path))
+
+
+@lru_cache(maxsize=1 << 10)
+def _shown(text: str) -> str:
+    return shown(text)
 
 
 class _Routes:
@@ -298,14 +331,6 @@ class _Routes:
 def _pattern(path: str) -> str:
     parts = re.split(r"(\{\w+\})", path)
     return "".join("[^/]+" if part.startswith("{") else re.escape(part) for part in parts)
-
-
-def _kind(call: RecordedCall) -> str:
-    """What a call is by what it says: OAuth's own parameters (RFC 6749, 4.1.1 and 4.1.3)."""
-    if call.method == "POST" and re.search(r"(?:^|&)grant_type=", call.body):
-        return "token"
-    is_asking = {"response_type", "client_id"} <= {part.partition("=")[0] for part in call.query.split("&")}
-    return "authorize" if is_asking else "api"
 
 
 def _is_seconds(text: str | None) -> bool:
@@ -344,15 +369,17 @@ def _decided(
     run: RunDescription,
     tells: set[str],
     notes: list[str],
+    by_body: Bools,
 ) -> LedgerTables:
     rows = len(columns["seq"])
     by_limit = {name: pa.nulls(rows, CALLS.field(name).type) for name in ("keys", "charges", "remaining")}
     plain = {
-        name: pa.array(column, CALLS.field(name).type)
-        for name, column in columns.items()
-        if name not in (*by_limit, "limit", "oauth")
+        field.name: pa.array(columns[field.name], field.type)
+        if field.name in columns
+        else pa.nulls(rows, field.type)
+        for field in CALLS
+        if field.name not in (*by_limit, "limit")
     }
-    plain["oauth"] = pa.nulls(rows, CALLS.field("oauth").type)
 
     def tables(limit: Sequence[str | None] | None) -> LedgerTables:
         told = {**plain, **by_limit, "limit": pa.array(limit or [None] * rows, pa.string())}
@@ -368,7 +395,7 @@ def _decided(
     by_limit["keys"] = _maps(
         rows, [(limit.name, counted[limit.name], _keys(bare, limit)) for limit in limits], pa.string()
     )
-    refused = _refused(bare, columns, counted, provider, notes)
+    refused = _refused(bare, columns, counted, provider, notes, by_body)
     first = {row: names[0] for row, names in refused.items()}
     limit_of: list[str | None] = [first.get(row) for row in range(rows)]
     again = framed(limit_of)
@@ -466,27 +493,30 @@ def _refused(
     counted: Mapping[str, Bools],
     provider: Provider,
     notes: list[str],
+    by_body: Bools,
 ) -> dict[int, list[str]]:
     """Rows that a limit refused, with the limits that it may have been."""
     dialect = provider.dialect
     status_of = {limit.name: dialect.refusal(limit.name).status for limit in frames.provider.limits}
     other = {error.status for error in dialect.errors.values()}
-    if any(status < 400 for status in status_of.values()):
-        notes.append(
-            "the provider may refuse with a status of success, which only the answer's body tells: such "
-            "refusals are not seen"
-        )
     found: dict[int, list[str]] = {}
     unsure = without = 0
     meant = frames.once(expected)
     wanted = {429, *(status for status in status_of.values() if status >= 400)}
     status = np.array(columns["status"])
-    for row in np.flatnonzero(np.isin(status, list(wanted)) & (frames.calls["kind"] == "api")).tolist():
+    for row in np.flatnonzero(
+        (np.isin(status, list(wanted)) | by_body) & (frames.calls["kind"] == "api")
+    ).tolist():
         names = [name for name, mask in counted.items() if mask[row]]
         if not names:  # those that it must have been asked of, though their key is not known
             names = [name for name, mask in meant.items() if mask[row]]
         own = [name for name in names if status_of[name] == status[row]]
-        if status[row] != 429 and status[row] in other and columns["retry_after_ns"][row] is None:
+        if (
+            status[row] != 429
+            and not by_body[row]
+            and status[row] in other
+            and columns["retry_after_ns"][row] is None
+        ):
             unsure += 1
         if own or names:
             found[row] = own or names
@@ -500,6 +530,26 @@ def _refused(
         )
     if without:
         notes.append(f"{without:,} calls were answered as refused, and the profile has no limit for them")
+    return found
+
+
+def _refusing_bodies(calls: Sequence[RecordedCall], provider: Provider, notes: list[str]) -> Bools:
+    """Which calls were refused by what the answer's body says, as the profile's ``[reference]`` knows it."""
+    signs = provider.reference.refused if provider.reference else Signs()
+    found = np.zeros(len(calls), dtype=bool)
+    if not signs.body and all(refusal.status >= 400 for refusal in provider.dialect.refusals):
+        return found
+    mute = 0
+    for i, call in enumerate(calls):
+        if call.answer:
+            found[i] = signs.in_body(document_of(call.answer)) is not None
+        else:
+            mute += call.status < 400
+    if mute:
+        notes.append(
+            "the provider may refuse with a status of success, which only the answer's body tells: of "
+            f"{mute:,} calls it was not recorded, and such refusals are not seen"
+        )
     return found
 
 

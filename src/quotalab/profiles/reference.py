@@ -18,6 +18,7 @@ __all__ = [
     "Signs",
     "WaitHeader",
     "parse_reference",
+    "pointed_at",
 ]
 
 WAIT_FORMS = ("seconds", "ms", "epoch", "epoch_ms", "http_date", "iso")
@@ -28,6 +29,7 @@ _SPEC = re.compile(r"0?\d{0,2}[bdoxX]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")
 _WHATEVER = "*"
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,31 @@ class Signs:
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of an answer with status 403, which some providers use for limits and for permissions alike. On other
     answers the same header says how much is left."""
+
+    def in_body(self, document: Any) -> str | None:
+        """The JSON pointer at which a body's document bears one of the signs; None: it bears none."""
+        for pointer, values in self.body.items():
+            value = pointed_at(document, pointer)
+            if value is not None and (not values or any(_same(value, kept) for kept in values)):
+                return pointer
+        return None
+
+
+def _same(value: Any, kept: Any) -> bool:
+    """Equality of JSON values, where true is not 1."""
+    return isinstance(value, bool) == isinstance(kept, bool) and bool(value == kept)
+
+
+def pointed_at(document: Any, pointer: str) -> Any:
+    """What a JSON pointer (RFC 6901) points to; None where there is nothing."""
+    for token in pointer.split("/")[1:]:
+        if isinstance(document, Mapping):
+            document = document.get(token.replace("~1", "/").replace("~0", "~"))
+        elif isinstance(document, list) and _INDEX.fullmatch(token) and int(token) < len(document):
+            document = document[int(token)]
+        else:
+            return None
+    return document
 
 
 @dataclass(frozen=True, slots=True)

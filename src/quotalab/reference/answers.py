@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from quotalab.profiles.reference import Signs, WaitHeader
+from quotalab.profiles.reference import Signs, WaitHeader, pointed_at
 
 __all__ = ["Answer", "pointed_at", "promised_ns"]
 
@@ -27,7 +27,6 @@ _LONGEST_TEXT = 64
 _EITHER = {"seconds": "http_date", "http_date": "seconds"}
 """Whichever a provider documents, Retry-After may be the other (RFC 9110, 10.2.3)."""
 _NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?")
-_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -59,11 +58,8 @@ class Answer:
                 text = self.response.headers.get(name)
                 if text is not None and (not texts or text.strip() in texts):
                     return f"and {name}"
-        for pointer, values in signs.body.items():
-            value = self.at(pointer)
-            if value is not None and (not values or any(_same(value, kept) for kept in values)):
-                return f"and an error at {pointer}"
-        return None
+        pointer = signs.in_body(self.document)
+        return None if pointer is None else f"and an error at {pointer}"
 
     def next_link(self) -> str | None:
         """The target of the Link header with the relation ``next`` (RFC 8288)."""
@@ -71,23 +67,6 @@ class Answer:
             if "next" in link.get("rel", "").lower().split():
                 return link["url"]
         return None
-
-
-def _same(value: Any, kept: Any) -> bool:
-    """Equality of JSON values, where true is not 1."""
-    return isinstance(value, bool) == isinstance(kept, bool) and bool(value == kept)
-
-
-def pointed_at(document: Any, pointer: str) -> Any:
-    """What a JSON pointer (RFC 6901) points to; None where there is nothing."""
-    for token in pointer.split("/")[1:]:
-        if isinstance(document, Mapping):
-            document = document.get(token.replace("~1", "/").replace("~0", "~"))
-        elif isinstance(document, list) and _INDEX.fullmatch(token) and int(token) < len(document):
-            document = document[int(token)]
-        else:
-            return None
-    return document
 
 
 def promised_ns(headers: Mapping[str, str], waits: Sequence[WaitHeader], now_ns: int) -> int | None:

@@ -184,7 +184,11 @@ def _rules(verdict: Verdict, colour: bool) -> list[str]:
     for word in _LATER:
         said = [one.rule for one in verdict.rules if one.counts and one.verdict == word]
         ids = [one.id if len(said) > _MOST_NAMES else f"{one.id} {one.name}" for one in said]
-        if ids:
+        if word == "NA" and len(said) > _MOST_NAMES:
+            lines.append(
+                f"{word:<7}{len(said):,} rules had nothing to judge: report.html says why, one by one"
+            )
+        elif ids:
             text = f"{word:<7}{', '.join(ids)}"
             lines += textwrap.wrap(text, _WIDTH, subsequent_indent=" " * 7, break_on_hyphens=False)
     return [_coloured(line) for line in lines] if colour else lines

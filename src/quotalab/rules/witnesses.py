@@ -13,6 +13,7 @@ from quotalab.frames import Frames
 __all__ = ["NEEDS", "WORDS", "lacking"]
 
 _OAUTH, _OPERATIONS, _LOG = ("oauth",), ("operations",), ("app-log",)
+_GRANTS = ("grants",)
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "QL101": ("status",),
@@ -37,13 +38,21 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "QL211": ("person", "retry_after"),
     "QL212": ("person", "status"),
     "QL301": ("token", "status"),
-    **dict.fromkeys(("QL302", "QL303", "QL304", "QL305", "QL306", "QL307", "QL308"), _OAUTH),
+    "QL302": ("grants", "status"),
+    "QL303": _GRANTS,
+    "QL304": _GRANTS,
+    "QL305": _OAUTH,
+    "QL306": ("grants", "lifetimes", "token"),
+    "QL307": ("grants", "lifetimes", "token"),
+    "QL308": ("grants", "lifetimes", "status", "token"),
     "QL309": ("token",),
     "QL310": _OAUTH,
     "QL320": ("secrets",),
     "QL321": ("secrets",),
     "QL322": ("secrets",),
-    **dict.fromkeys((f"QL4{number:02}" for number in range(1, 18)), _OAUTH),
+    **dict.fromkeys(("QL401", "QL402", "QL403", "QL404", "QL407"), ("consents",)),
+    **dict.fromkeys(("QL412", "QL413", "QL414"), _GRANTS),
+    **dict.fromkeys((f"QL4{number:02}" for number in (5, 6, 8, 9, 10, 11, 15, 16, 17)), _OAUTH),
     **dict.fromkeys((f"QL50{number}" for number in range(1, 8)), _OPERATIONS),
     "QL601": ("person", "bytes"),
     "QL602": ("person", "headers"),
@@ -69,7 +78,10 @@ WORDS: Mapping[str, str] = {
     "bytes": "how large the answers were",
     "objects": "how many objects the answers returned",
     "operations": "what people asked of the app",
-    "oauth": "what was asked of the authorization server",
+    "oauth": "what the authorization server knew",
+    "grants": "token requests with their bodies and answers",
+    "lifetimes": "that tokens last as long as the profile says",
+    "consents": "authorization requests and how they ended",
     "secrets": "the app's tokens and files",
     "app-log": "the app's own log",
 }

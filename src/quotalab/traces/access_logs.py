@@ -50,6 +50,8 @@ _MONTH_NUMBERS = np.array(
 )
 
 # Everything is bounded, so that no line makes a pattern try its square.
+_DAY_0 = datetime.date(1970, 1, 1).toordinal()
+_COMMON_TIME = re.compile(rb"(\d\d)/(\w{3})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 _COMMON = re.compile(
     rb"^(\S{1,255}) \S{1,255} .{0,255}?\[([^\[\]]{20,40})\] "
     rb'"((?:[^"\\]|\\.)*)" (\d{3}) (\d{1,18}|-)'
@@ -474,8 +476,22 @@ def split_request(request: bytes) -> tuple[bytes, bytes]:
 def common_time_ns(text: bytes) -> int | None:
     """A time written ``10/Oct/2000:13:55:36 -0700``; None where it is none."""
     try:
+        if match := _COMMON_TIME.fullmatch(text):  # as nearly always; strptime takes ten times as long
+            day, month, year, hour, minute, second, sign, zone_h, zone_m = match.groups()
+            date = datetime.date(int(year), _MONTHS[month], int(day))
+            if (
+                int(hour) < 24
+                and int(minute) < 60
+                and int(second) < 60
+                and int(zone_h) < 24
+                and int(zone_m) < 60
+            ):
+                zone_s = (int(zone_h) * 3600 + int(zone_m) * 60) * (-1 if sign == b"-" else 1)
+                of_day = int(hour) * 3600 + int(minute) * 60 + int(second)
+                at_ns = ((date.toordinal() - _DAY_0) * 86_400 + of_day - zone_s) * 10**9
+                return at_ns if FIRST_NS <= at_ns < LAST_NS else None
         moment = datetime.datetime.strptime(text.decode("ascii"), "%d/%b/%Y:%H:%M:%S %z")
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, KeyError, UnicodeDecodeError):
         return None
     return _since_1970_ns(moment)
 

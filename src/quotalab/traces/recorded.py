@@ -6,6 +6,7 @@ be read is counted by reason with the line where it first was, and all else is k
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from quotalab.errors import InputError
 from quotalab.traces.access_logs import LONGEST_LINE, one_line, request_of_record
@@ -27,6 +28,8 @@ __all__ = ["FACTS", "Reading", "RecordedCall", "RecordingMap", "read_recording"]
 _UNITS_NS = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}
 _MOST_HAR = 1 << 29
 _MOST_CALLS = 5_000_000
+_LONGEST_ANSWER = 1 << 16
+"""Characters; a refusal or a token is told in fewer."""
 _MOST_IN_VAIN = 200_000
 """Lines; a file whose first ones are all no calls is read no further."""
 _WORDS = ("time", "method", "path", "status", "source", "bytes", "agent")
@@ -68,6 +71,8 @@ class RecordedCall(NamedTuple):
     response_headers: Mapping[str, str]
     """By names in lower case; empty where the file has none."""
     body: str = ""
+    answer: str = ""
+    """The answer's body, if it was recorded and is no longer than 64 KB."""
 
 
 @dataclass
@@ -492,7 +497,6 @@ def _entry(entry: Any, mapped: RecordingMap, number: int) -> RecordedCall | str:
     took_ms = entry.get("time")
     if isinstance(took_ms, int | float) and not isinstance(took_ms, bool) and 0 <= took_ms < 1e9:
         facts["duration"] = str(took_ms / 1e3)
-    body = post.get("text") if isinstance(post, dict) else None
     return RecordedCall(
         number,
         row[0],
@@ -505,8 +509,36 @@ def _entry(entry: Any, mapped: RecordingMap, number: int) -> RecordedCall | str:
         {what: value for what, value in facts.items() if value},
         sent,
         got,
-        body if isinstance(body, str) else "",
+        _posted(post),
+        _answer(content),
     )
+
+
+def _posted(post: Any) -> str:
+    """A request's body; recorders write a form's fields beside its text, or in place of it."""
+    if not isinstance(post, dict):
+        return ""
+    if isinstance(post.get("text"), str) and post["text"]:
+        return str(post["text"])
+    fields = post.get("params")
+    pairs = [
+        (one["name"], one["value"])
+        for one in (fields[:200] if isinstance(fields, list) else ())
+        if isinstance(one, dict) and isinstance(one.get("name"), str) and isinstance(one.get("value"), str)
+    ]
+    return urlencode(pairs)
+
+
+def _answer(content: Any) -> str:
+    text = content.get("text") if isinstance(content, dict) else None
+    if not isinstance(text, str) or len(text) > _LONGEST_ANSWER:
+        return ""
+    if content.get("encoding") == "base64":
+        try:
+            return base64.b64decode(text, validate=True).decode("utf-8", "replace")
+        except ValueError:
+            return ""
+    return text
 
 
 def _parts(url: str) -> tuple[str, str, str]:
