@@ -62,6 +62,16 @@ def test_an_app_that_cannot_be_imported_is_named_with_the_place(
     assert told in str(raised.value)
 
 
+WAITS = "import gevent\nwhile True: gevent.sleep(0.001)"
+
+
+def test_an_app_that_waits_for_ever_at_its_start_is_not_waited_for(project: Path) -> None:
+    """By the run's clock, which in virtual time would go on and on."""
+    (project / "webapp1.py").write_text(WAITS)
+    with pytest.raises(ScenarioError, match=r"still waits for something after 0\.1 s of its start"):
+        opened(project, listens_within="100ms", module="webapp1")
+
+
 @pytest.mark.parametrize(
     ("code", "told", "output"),
     [
