@@ -8,6 +8,7 @@ import pytest
 from quotalab.hosting import AppAnsweredError, AppClient, Misfit
 from quotalab.hosting.client import answers, judge_answers
 from quotalab.hosting.rewriting import Rewriter
+from quotalab.hosting.wsgi import OnlyTheApp
 from quotalab.reference import Declined
 
 SANDBOX = "https://provider.test"
@@ -105,6 +106,24 @@ def test_an_app_that_sends_people_nowhere_has_answered_with_an_error() -> None:
         client(lambda request: httpx.Response(200)).begin_consent()
     with pytest.raises(Misfit, match="connect: is missing"):
         client(lambda request: httpx.Response(200), connect=None).begin_consent()
+
+
+def test_a_person_does_not_follow_the_app_to_another_host() -> None:
+    """Nothing is sent there, and the operation's error says where it went."""
+    asked = []
+
+    def app(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(302, headers={"Location": "http://elsewhere.example/?token=s3cret"})
+
+    only = OnlyTheApp(httpx.MockTransport(app), "https://app.test")
+    with (
+        httpx.Client(transport=only, follow_redirects=True) as own,
+        pytest.raises(AppAnsweredError) as raised,
+    ):
+        own.get("https://app.test/sync")
+    assert str(raised.value) == "the app sent the person to elsewhere.example, which is not the app"
+    assert asked == ["app.test"]
 
 
 def test_a_person_is_connected_when_the_app_takes_the_callback() -> None:

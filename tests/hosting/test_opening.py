@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import socket
 import subprocess
 import sys
@@ -60,6 +61,46 @@ def test_an_app_that_cannot_be_imported_is_named_with_the_place(
     with pytest.raises(ScenarioError) as raised:
         opened(project, **app)
     assert told in str(raised.value)
+
+
+WAITS = "import gevent\nwhile True: gevent.sleep(0.001)"
+
+
+def test_an_app_that_waits_for_ever_at_its_start_is_not_waited_for(project: Path) -> None:
+    """By the run's clock, which in virtual time would go on and on."""
+    (project / "webapp1.py").write_text(WAITS)
+    with pytest.raises(ScenarioError, match=r"still waits for something after 0\.1 s of its start"):
+        opened(project, listens_within="100ms", module="webapp1")
+
+
+@pytest.mark.parametrize(
+    ("file", "app"),
+    [
+        ("calendar.py", {"wsgi": "calendar:app"}),
+        ("src/calendar/__init__.py", {"module": "calendar.sync"}),
+        ("time.py", {"module": "time"}),
+    ],
+)
+def test_a_module_that_another_one_hides_is_named_with_that(
+    project: Path, file: str, app: dict[str, str]
+) -> None:
+    """Python loads a name once: the standard library's would be taken for the app."""
+    (project / file).parent.mkdir(parents=True, exist_ok=True)
+    (project / file).write_text("app = 1")
+    other = "which is built in" if file == "time.py" else calendar.__file__
+    with pytest.raises(ScenarioError) as raised:
+        opened(project, **app)
+    assert f"{project / file} is hidden by another module of the name, {other}; rename it" in str(
+        raised.value
+    )
+
+
+def test_a_module_that_is_loaded_already_is_found_again(project: Path) -> None:
+    """As where the scenario has imported the app; also by way of a link to the project."""
+    (project / "link").symlink_to(project)
+    (project / "webapp3.py").write_text("x = 1")
+    first = opened(project, module="webapp3").app
+    assert opened(project / "link", module="webapp3").app is first
 
 
 @pytest.mark.parametrize(

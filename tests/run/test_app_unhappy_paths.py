@@ -89,6 +89,34 @@ def test_a_scenario_for_another_app_names_what_is_missing(call, tmp_path: Path) 
 
 
 @pytest.mark.full
+def test_an_app_whose_start_never_ends_ends_the_run(call, tmp_path: Path) -> None:
+    """In virtual time nothing else would: the clock would go on and on."""
+    app = "import asyncio\nasync def app(scope, receive, send):\n    await asyncio.Event().wait()\n"
+    ended = call("run", cwd=workspace(tmp_path, 'asgi = "web:app"', web=app))
+    assert ended.code == 2
+    assert ended.err.endswith(
+        "app 'web:app': still waits for something after 30 s of its start (listens_within allows more)\n"
+    )
+
+
+@pytest.mark.full
+def test_people_that_cannot_be_started_end_the_run(call, tmp_path: Path) -> None:
+    """A task of the name of a method of Locust's hides it; a run without people would have nothing to say."""
+    root = workspace(
+        tmp_path,
+        'wsgi = "web:app"',
+        web="from flask import Flask\napp = Flask('web')\n",
+        day=DAY.replace("def sync(self)", "def start(self)"),
+    )
+    ended = call("run", "--for", "1m", "--out", str(tmp_path / "out"), cwd=root)
+    assert ended.code == 2
+    assert (
+        "the scenario's people cannot be started: TypeError: Visitor.start() takes 1 positional argument but 2 "
+        "were given" in ended.err
+    )
+
+
+@pytest.mark.full
 def test_an_attribute_that_the_app_itself_lacks_is_its_own_error(call, tmp_path: Path) -> None:
     """Only what the scenario asks for is a misfit."""
     root = workspace(

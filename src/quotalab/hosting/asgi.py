@@ -40,7 +40,7 @@ class AsgiHost(httpx.BaseTransport):
         try:
             self._call(self._start)
         except BaseException:
-            self._stop_loop()
+            self.close()
             raise
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

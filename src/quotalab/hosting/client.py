@@ -31,7 +31,7 @@ class Misfit(ScenarioError):
 
 
 class AppAnsweredError(IntegrationError):
-    """The app answered with an error; the message names the status alone."""
+    """The app answered with an error, or sent the person astray; the message names the status or the host."""
 
 
 def judge_answers(heard: dict[tuple[str, str], int]) -> None:

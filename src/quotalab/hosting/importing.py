@@ -24,6 +24,7 @@ def import_module(name: str, root: Path, *, named: str | None = None) -> ModuleT
     """A module of the project; `named` is how the settings call the app. Raises `ScenarioError`."""
     named = named or name
     make_importable(root)
+    _check_not_hidden(name.partition(".")[0], root, named)
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -32,6 +33,22 @@ def import_module(name: str, root: Path, *, named: str | None = None) -> ModuleT
         raise ScenarioError(f"app {named!r}: exits ({error.code}) when it is imported") from None
     except Exception as error:
         raise ScenarioError(f"app {named!r}: importing it raised {told(error)}") from error
+
+
+def _check_not_hidden(name: str, root: Path, named: str) -> None:
+    """Whether the project's module is the one that is loaded under its name. Raises `ScenarioError`."""
+    loaded = sys.modules.get(name)
+    places = (root / "src", root)
+    own = [file for at in places for file in (at / name / "__init__.py", at / f"{name}.py") if file.is_file()]
+    if loaded is None or not own:
+        return
+    there = getattr(loaded, "__file__", None)
+    if there is None or not any(Path(there).resolve() == file.resolve() for file in own):
+        other = there or "which is built in"
+        raise ScenarioError(
+            f"app {named!r}: {own[0]} is hidden by another module of the name, {other}; "
+            f"rename it, or move it into a package"
+        )
 
 
 def import_object(target: str, root: Path) -> Any:

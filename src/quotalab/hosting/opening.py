@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import gevent
 import httpx
 
 from quotalab.errors import ScenarioError
@@ -111,6 +112,40 @@ def open_app(
     rewriter = Rewriter(
         {begin: filled(f"rewrite.{begin}", target, known) for begin, target in settings.rewrite.items()}
     )
+    with _start_limit(settings):
+        return _open(settings, access, root, base, folder, traceparent, rewriter, known)
+
+
+@contextmanager
+def _start_limit(settings: AppSettings) -> Iterator[None]:
+    """Not for ever: an app that sleeps until something comes would let virtual time pass without end."""
+    if settings.is_elsewhere:  # whose waiting has an end of its own
+        yield
+        return
+    late = gevent.Timeout.start_new(settings.listens_within_ns / 1e9)
+    try:
+        yield
+    except gevent.Timeout as error:
+        if error is not late:
+            raise
+        raise ScenarioError(
+            f"app {settings.target!r}: still waits for something after {settings.listens_within_ns / 1e9:g} "
+            f"s of its start (listens_within allows more)"
+        ) from None
+    finally:
+        late.close()
+
+
+def _open(
+    settings: AppSettings,
+    access: Access,
+    root: Path,
+    base: str,
+    folder: Path,
+    traceparent: Callable[[], str | None],
+    rewriter: Rewriter,
+    known: dict[str, str],
+) -> Hosted:
     target = settings.target
     process: AppProcess | None = None
     if settings.kind == "build":

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from quotalab.hosting.client import AppAnsweredError
+
 __all__ = ["OnlyTheApp", "wsgi_transport"]
 
 
@@ -19,11 +21,9 @@ class OnlyTheApp(httpx.BaseTransport):
         self._host = urlsplit(base).netloc
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """See httpx. Raises `httpx.ConnectError` for any other host."""
+        """See httpx. Raises `AppAnsweredError` for any other host."""
         if request.url.netloc.decode() != self._host:
-            raise httpx.ConnectError(
-                f"the app sent the person to {request.url.host}, which is not the app", request=request
-            )
+            raise AppAnsweredError(f"the app sent the person to {request.url.host}, which is not the app")
         return self._inner.handle_request(request)
 
     def close(self) -> None:

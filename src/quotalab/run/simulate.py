@@ -377,6 +377,7 @@ def _play(
             gevent.spawn(runner.start, users, spawn_rate=users)  # it waits until the workers have begun
         else:
             runner.start(users, spawn_rate=users)
+            runner.spawning_greenlet.link_exception(lambda ended: give_up(_unborn(ended.exception)))
         # On the real clock an app that was slow to start takes nothing of the span.
         begun_ns = start_ns if options.clock == "virtual" else stage.clock.now_ns()
         left_ns = begun_ns + options.span_ns - stage.clock.now_ns()
@@ -393,6 +394,15 @@ def _play(
             crew.workers.close()
         interrupts.restore()
         listeners.restore()
+
+
+def _unborn(error: BaseException) -> ScenarioError:
+    """What to say when Locust could not make or start the people."""
+    text = " ".join(str(error).split())
+    return ScenarioError(
+        f"the scenario's people cannot be started: {type(error).__name__}: {text} "
+        f"({_own_place(error.__traceback__)}); does a method hide one of Locust's User?"
+    )
 
 
 def _report_progress(stage: Stage, options: RunOptions, start_ns: int, progress: Progress | None) -> None:
