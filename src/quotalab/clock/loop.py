@@ -206,8 +206,9 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         """
         sleeper = _Sleeper()
         sleeper.switch = getcurrent().switch
-        self._sequence = sleeper._sequence = sequence = self._sequence + 1
-        if not self._real:
+        sleeper._sequence = 0
+        if not self._real:  # afterwards nobody is woken
+            self._sequence = sleeper._sequence = sequence = self._sequence + 1
             due_ns = self.timeline.now_ns + after_ns
             heappush(self._heap, (due_ns if due_ns < LAST_NS else LAST_NS, 0, sequence, sleeper))
             self._live += 1

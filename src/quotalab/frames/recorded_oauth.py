@@ -144,7 +144,8 @@ class Told:
                 if waiting and place in waiting:
                     waiting.remove(place)
         for i in asked:
-            sent, end = _pairs(calls[i].query), ends.get(i, {})
+            sent = _pairs(calls[i].query)
+            end = ends.get(i, {})
             if error := end.get("error"):
                 self.errors[i] = error if error in _ERRORS else _OTHER
             if (grant := self._grant_of.get(end.get("code", ""))) is not None:
