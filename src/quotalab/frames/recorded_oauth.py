@@ -134,18 +134,17 @@ class Told:
         for i, call in enumerate(calls):
             if i in mine and (state := _pairs(call.query).get("state")):
                 open_by_state.setdefault(state, []).append(i)
-            end = _pairs(_query_of(call.response_headers.get("location", "")))
-            if not ("code" in end or "error" in end):
+            told = _pairs(_query_of(call.response_headers.get("location", "")))
+            if not ("code" in told or "error" in told):
                 continue
-            waiting = open_by_state.get(end.get("state", ""))
+            waiting = open_by_state.get(told.get("state", ""))
             place = i if i in mine else waiting[-1] if waiting else None
             if place is not None and place not in ends:
-                ends[place] = end
+                ends[place] = told
                 if waiting and place in waiting:
                     waiting.remove(place)
         for i in asked:
-            sent = _pairs(calls[i].query)
-            end = ends.get(i, {})
+            sent, end = _pairs(calls[i].query), ends.get(i, {})
             if error := end.get("error"):
                 self.errors[i] = error if error in _ERRORS else _OTHER
             if (grant := self._grant_of.get(end.get("code", ""))) is not None:

@@ -398,10 +398,12 @@ def _play(
 
 def _unborn(error: BaseException) -> ScenarioError:
     """What to say when Locust could not make or start the people."""
+    from quotalab.scenario.raised import own_place
+
     text = " ".join(str(error).split())
     return ScenarioError(
         f"the scenario's people cannot be started: {type(error).__name__}: {text} "
-        f"({_own_place(error.__traceback__)}); does a method hide one of Locust's User?"
+        f"({own_place(error.__traceback__)}); does a method hide one of Locust's User?"
     )
 
 

@@ -7,15 +7,15 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["in_words"]
+__all__ = ["in_words", "own_place"]
 
 
 def in_words(exception: BaseException, tb: TracebackType | None) -> str:
     """Type and place. Not the text: only our own are known to hold no secret."""
-    return f"{type(exception).__name__} ({_own_place(tb)})"
+    return f"{type(exception).__name__} ({own_place(tb)})"
 
 
-def _own_place(tb: TracebackType | None) -> str:
+def own_place(tb: TracebackType | None) -> str:
     """``file:line`` of the innermost frame that is the team's own code, not a library's or ours."""
     frames = traceback.extract_tb(tb)
     ours = str(Path(__file__).parents[1])
