@@ -84,7 +84,8 @@ class Checked:
     """Whether the signer's key is the one that the caller named."""
 
     def __str__(self) -> str:
-        text = f"{self.files} files are what the manifest says; ledger {visible(self.ledger_sha256) or 'not closed'}"
+        ledger = visible(self.ledger_sha256) or "not closed"
+        text = f"{self.files} files are what the manifest says; ledger {ledger}"
         if self.signer is None:
             return f"{text}\nnot signed: it is whole, but anybody may have made it"
         if self.known:
