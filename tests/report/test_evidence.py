@@ -139,9 +139,15 @@ def foreign(name, data):
     return b"[]" if name == "manifest.json" else data
 
 
+def another_ledger(name, data):
+    document = json.loads(data) if name == "manifest.json" else None
+    return data if document is None else json.dumps({**document, "ledger_sha256": "\x1b[2J"}).encode()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (another_ledger, "manifest.json names another ledger than verdict.json judged"),
         (replaced, "usage.csv was changed"),
         (without, "days.csv is missing, and the manifest has it"),
         (no_manifest, "is no evidence file: it has no manifest.json"),

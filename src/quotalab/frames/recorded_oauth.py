@@ -130,7 +130,7 @@ class Told:
             return
         open_by_state: dict[str, list[int]] = {}
         mine, mark = set(asked), self.mark
-        ends: dict[int, Mapping[str, str]] = {}
+        ends: dict[int, dict[str, str]] = {}
         for i, call in enumerate(calls):
             if i in mine and (state := _pairs(call.query).get("state")):
                 open_by_state.setdefault(state, []).append(i)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from quotalab.errors import InputError
 from quotalab.frames.recorded import file_sha256, record_run
 from quotalab.profiles.loading import load_provider
+from quotalab.profiles.provider import Provider
 from quotalab.profiles.rules import workspace_rules
 from quotalab.report.judging import check_workspace_rules, judge_run
 from quotalab.rules import Verdict
@@ -45,6 +49,23 @@ def record(options: AuditOptions, workspace: Workspace) -> None:
         raise InputError("--app: must be a name of 1 to 64 characters")
     check_workspace_rules(workspace)
     provider = load_provider(workspace, options.provider, options.settings)
+    with _no_collector():
+        _record(options, workspace, provider)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Millions of small objects that all stay: the cyclic collector would walk them again and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _record(options: AuditOptions, workspace: Workspace, provider: Provider) -> None:
     calls, reading = read_recording(
         options.file, options.mapped, format=options.format, log_format=options.log_format
     )

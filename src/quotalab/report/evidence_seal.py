@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from quotalab.errors import InputError
+from quotalab.report.text import visible
 
 __all__ = ["MANIFEST", "PUBLIC", "SIGNATURE", "Checked", "Seal", "manifest", "verify"]
 
@@ -83,7 +84,8 @@ class Checked:
     """Whether the signer's key is the one that the caller named."""
 
     def __str__(self) -> str:
-        text = f"{self.files} files are what the manifest says; ledger {self.ledger_sha256 or 'not closed'}"
+        ledger = visible(self.ledger_sha256) or "not closed"
+        text = f"{self.files} files are what the manifest says; ledger {ledger}"
         if self.signer is None:
             return f"{text}\nnot signed: it is whole, but anybody may have made it"
         if self.known:
@@ -110,6 +112,7 @@ def verify(path: Path, key: Path | None = None) -> Checked:
         raise InputError(f"{path}: is no whole ZIP file, it is cut off or damaged: {error}") from None
     listed = _listed(path, files)
     _compared(path, files, listed["files"])
+    _of_one_run(path, files, listed)
     signer = None
     if SIGNATURE in files:
         public = _public(files.get(PUBLIC, b""), f"{path}: {PUBLIC}")
@@ -168,12 +171,26 @@ def _listed(path: Path, files: Mapping[str, bytes]) -> dict[str, Any]:
 def _compared(path: Path, files: Mapping[str, bytes], listed: Mapping[str, Any]) -> None:
     for name, said in listed.items():
         if name not in files:
-            raise InputError(f"{path}: {name} is missing, and the manifest has it")
-        if hashlib.sha256(files[name]).hexdigest() != said["sha256"]:
-            raise InputError(f"{path}: {name} was changed: its SHA-256 is another in the manifest")
+            raise InputError(f"{path}: {visible(name)} is missing, and the manifest has it")
+        if hashlib.sha256(files[name]).hexdigest() != said["sha256"] or len(files[name]) != said.get("bytes"):
+            raise InputError(
+                f"{path}: {visible(name)} was changed: its SHA-256 or length is another in the manifest"
+            )
     extra = sorted(files.keys() - listed.keys() - _BESIDE)
     if extra:
-        raise InputError(f"{path}: {extra[0]} was added: the manifest does not have it")
+        raise InputError(f"{path}: {visible(extra[0])} was added: the manifest does not have it")
+
+
+def _of_one_run(path: Path, files: Mapping[str, bytes], listed: Mapping[str, Any]) -> None:
+    """The ledger that the manifest names is the one that the verdict judged."""
+    if "verdict.json" not in files:
+        raise InputError(f"{path}: verdict.json is missing, and evidence has one")
+    try:
+        judged = json.loads(files["verdict.json"])["run"]["ledger_sha256"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        raise InputError(f"{path}: verdict.json is no verdict of quotalab's") from None
+    if (judged or "") != (listed.get("ledger_sha256") or ""):
+        raise InputError(f"{path}: {MANIFEST} names another ledger than verdict.json judged")
 
 
 def _public(data: bytes, where: str) -> Ed25519PublicKey:

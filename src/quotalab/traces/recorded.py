@@ -218,7 +218,7 @@ def _lines(
             continue
         host = found.facts.get("host", "").lower()
         if mapped.hosts and host not in mapped.hosts:
-            reading.drop("a call to another host", reading.lines)
+            reading.drop("a call to another host" if host else "a call whose host is not told", reading.lines)
             continue
         calls.append(found)
         if len(calls) > _MOST_CALLS:
