@@ -33,8 +33,9 @@ PATH = "/v1/events"
 
 def spoil_polling(virtual):
     """A control: several timers fire before input and output are looked for again."""
-    jump = virtual._loop._jump
-    virtual._loop._jump = lambda: [jump() for _ in range(5)]
+    kind = type(virtual._loop)
+    jump = kind._jump
+    kind._jump = lambda loop: [jump(loop) for _ in range(5)]
 
 
 def spoil_sending(virtual):

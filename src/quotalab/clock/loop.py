@@ -30,6 +30,9 @@ from quotalab.clock.timeline import LAST_NS, Timeline
 __all__ = ["Hold", "VirtualLoop", "VirtualTimer"]
 
 _COMPACT_ABOVE = 1024
+# An entry's order is its number, moved by its priority: the lower that is, the later it fires at its instant.
+_PRIORITY_SHIFT = 60
+_LATE = 1 << (_PRIORITY_SHIFT - 1)
 _LAST_S = LAST_NS / 1_000_000_000
 
 
@@ -60,7 +63,7 @@ class VirtualTimer:
     callback: Callable[..., object] | None = None
     args: tuple[Any, ...] | None = None
     at = 0
-    _sequence = 0  # of its entry in the loop's heap; 0 when it is in none
+    _order = 0  # of its entry in the loop's heap; 0 when it is in none
 
     def __init__(self, loop: VirtualLoop, after_ns: int, repeat_ns: int, ref: bool, priority: int) -> None:
         self.loop = loop
@@ -72,7 +75,7 @@ class VirtualTimer:
     @property
     def active(self) -> bool:
         """Whether it is going to fire."""
-        return self._sequence != 0
+        return self._order != 0
 
     @property
     def pending(self) -> bool:
@@ -86,8 +89,13 @@ class VirtualTimer:
 
     @ref.setter
     def ref(self, value: bool) -> None:
-        if self._sequence and value != self._ref:
-            self.loop._keep() if value else self.loop._let_go()
+        if self._order and value != self._ref:
+            if value:
+                self.loop._loose -= 1
+                self.loop._keep()
+            else:
+                self.loop._loose += 1
+                self.loop._let_go()
         self._ref = bool(value)
 
     def start(self, callback: Callable[..., object], *args: Any, **_update: bool | None) -> None:
@@ -96,7 +104,7 @@ class VirtualTimer:
             raise TypeError(f"Expected callable, not {callback!r}")
         self.callback = callback
         self.args = args
-        if not self._sequence:
+        if not self._order:
             self.loop._add(self, self._after_ns)
 
     def again(self, callback: Callable[..., object], *args: Any, **_update: bool | None) -> None:
@@ -109,7 +117,7 @@ class VirtualTimer:
 
     def stop(self) -> None:
         """Do not fire."""
-        if self._sequence:
+        if self._order:
             self.loop._drop(self)
         self.callback = self.args = None
 
@@ -119,21 +127,20 @@ class VirtualTimer:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._sequence:
+        if self._order:
             self.stop()
 
     def __repr__(self) -> str:
-        state = f"due at {self.at} ns" if self._sequence else "stopped"
+        state = f"due at {self.at} ns" if self._order else "stopped"
         return f"<VirtualTimer {state} callback={self.callback!r}>"
 
 
 class _Sleeper:
     """A greenlet asleep: in the heap like a timer, of which it has no more than it takes to wake it."""
 
-    __slots__ = ("_sequence", "switch")
-    _sequence: int
+    __slots__ = ("_order", "switch")
+    _order: int
     switch: Callable[[object], object]
-    _ref = True
 
 
 class _HoldingAsync(corecext.async_):  # type: ignore[misc]
@@ -163,6 +170,12 @@ class _HoldingAsync(corecext.async_):  # type: ignore[misc]
 class VirtualLoop(corecext.loop):  # type: ignore[misc]
     """The main thread's loop; see the module's docstring. Other threads keep the stock loop."""
 
+    # Read at every sleep, and found faster here than in a dictionary.
+    __slots__ = (
+        "_heap", "_held_since_s", "_holds", "_idle", "_idling", "_keeping", "_loose", "_real", "_sequence",
+        "fired", "held_s", "jumps", "settled", "timeline", "written",
+    )  # fmt: skip
+
     def __new__(cls, timeline: Timeline) -> Self:  # noqa: ARG004 - what follows is for libev's own part
         loop: Self = super().__new__(cls, None, True)
         return loop
@@ -178,10 +191,10 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         #: Called before time moves when there are any; whether what was written has left them.
         self.settled: Callable[[], bool] = lambda: True
         self._real = False
-        self._heap: list[tuple[int, int, int, VirtualTimer | _Sleeper]] = []
+        self._heap: list[tuple[int, int, VirtualTimer | _Sleeper]] = []
         self._sequence = 0
-        self._live = 0
         self._keeping = 0
+        self._loose = 0  # active timers that do not keep the loop running
         self._holds: dict[int, Hold] = {}
         self._held_since_s = 0.0
         self._idle = corecext.idle(self, ref=False, priority=self.MINPRI)
@@ -206,12 +219,11 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         """
         sleeper = _Sleeper()
         sleeper.switch = getcurrent().switch
-        sleeper._sequence = 0
-        if not self._real:  # afterwards nobody is woken
-            self._sequence = sleeper._sequence = sequence = self._sequence + 1
+        sleeper._order = 0
+        if not self._real:
+            self._sequence = sleeper._order = order = self._sequence + 1
             due_ns = self.timeline.now_ns + after_ns
-            heappush(self._heap, (due_ns if due_ns < LAST_NS else LAST_NS, 0, sequence, sleeper))
-            self._live += 1
+            heappush(self._heap, (due_ns if due_ns < LAST_NS else LAST_NS, order, sleeper))
             self._keeping += 1
             if self._keeping == 1:
                 self.ref()
@@ -219,14 +231,13 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
                 self._idle_start()
         try:
             woken_by = hub.switch()
-        except BaseException:
-            if sleeper._sequence:
-                self._drop(sleeper)
-            raise
-        if woken_by is not sleeper:
-            if sleeper._sequence:
-                self._drop(sleeper)
-            raise InvalidSwitchError(f"Invalid switch into a sleep: got {woken_by!r}")
+            if woken_by is not sleeper:
+                raise InvalidSwitchError(f"Invalid switch into a sleep: got {woken_by!r}")
+        finally:
+            if sleeper._order:
+                sleeper._order = 0
+                self._let_go()
+                self._compact()
 
     def now(self) -> float:
         """Virtual seconds since 1970."""
@@ -263,7 +274,7 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         """Take back one hold; nothing happens when it is released already."""
         if self._holds.pop(id(hold), None) is not None and not self._holds:
             self.held_s += monotonic_s() - self._held_since_s
-            if self._live:
+            if self._keeping or self._loose:
                 self._idle_start()
 
     @property
@@ -279,24 +290,30 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         due_ns = self.timeline.now_ns + after_ns
         if due_ns > LAST_NS:
             due_ns = LAST_NS
-        self._sequence = timer._sequence = sequence = self._sequence + 1
+        self._sequence = sequence = self._sequence + 1
+        timer._order = order = sequence - (timer.priority << _PRIORITY_SHIFT)
         timer.at = due_ns
-        heappush(self._heap, (due_ns, -timer.priority, sequence, timer))
-        self._live += 1
+        heappush(self._heap, (due_ns, order, timer))
         if timer._ref:
             self._keep()
+        else:
+            self._loose += 1
         if not self._idling and not self._holds:
             self._idle_start()
 
-    def _drop(self, timer: VirtualTimer | _Sleeper) -> None:
-        timer._sequence = 0
-        self._live -= 1
+    def _drop(self, timer: VirtualTimer) -> None:
+        timer._order = 0
         if timer._ref:
             self._let_go()
-        # Its entry stays in the heap until it comes up or the dead outnumber the living.
+        else:
+            self._loose -= 1
+        self._compact()
+
+    def _compact(self) -> None:
+        """Who is dropped leaves its entry in the heap until it comes up or the dead outnumber the living."""
         heap = self._heap
-        if len(heap) > _COMPACT_ABOVE and len(heap) > 4 * self._live:
-            heap[:] = [entry for entry in heap if entry[3]._sequence == entry[2]]
+        if len(heap) > _COMPACT_ABOVE and len(heap) > 4 * (self._keeping + self._loose):
+            heap[:] = [entry for entry in heap if entry[2]._order == entry[1]]
             heapify(heap)
 
     def _keep(self) -> None:
@@ -331,8 +348,8 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
             return
         heap = self._heap
         while heap:
-            due_ns, _, sequence, timer = heappop(heap)
-            if timer._sequence == sequence:
+            due_ns, order, timer = heappop(heap)
+            if timer._order == order:
                 break
         else:
             self._idle_stop()
@@ -342,39 +359,49 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
             timeline.now_ns = due_ns
             timeline.looks = 0
             self.jumps += 1
-        self._fire(timer)
-        # Others of the same instant, for as long as all has come to rest without a turn of the loop.
-        while heap and heap[0][0] == due_ns and not self._callbacks:
-            _, late, sequence, timer = heap[0]
-            if timer._sequence == sequence:
-                if late or self.written or not self._idling or not self.activecnt:
-                    return
-                heappop(heap)
-                self._fire(timer)
+        callbacks, written = self._callbacks, self.written
+        while True:
+            self.fired += 1
+            if isinstance(timer, _Sleeper):
+                timer._order = 0
+                try:
+                    timer.switch(timer)
+                except BaseException:
+                    self.handle_error(timer, *sys.exc_info())
+                # Not before: mostly it sleeps again, and libev need not be told.
+                self._keeping -= 1
+                if not self._keeping:
+                    self.unref()
             else:
+                self._fire(timer)
+            # Others of the same instant, for as long as all has come to rest without a turn of the loop.
+            while True:
+                if not heap or callbacks:
+                    return
+                next_ns, order, timer = heap[0]
+                if next_ns != due_ns:
+                    return
+                if timer._order == order:
+                    break
                 heappop(heap)
+            if not 0 < order < _LATE or written or not self._idling or not self.activecnt:
+                return
+            heappop(heap)
 
-    def _fire(self, timer: VirtualTimer | _Sleeper) -> None:
-        self.fired += 1
-        timer._sequence = 0
-        self._live -= 1
-        if isinstance(timer, _Sleeper):
-            try:
-                timer.switch(timer)
-            except BaseException:
-                self.handle_error(timer, *sys.exc_info())
-            self._let_go()  # not before: mostly it sleeps again, and libev need not be told
-            return
+    def _fire(self, timer: VirtualTimer) -> None:
         callback, args = timer.callback, timer.args
+        timer._order = 0
         if timer._ref:
             self._let_go()
+        else:
+            self._loose -= 1
         if timer._repeat_ns:
             self._add(timer, timer._repeat_ns)
         try:
             callback(*args)  # type: ignore[misc]
         except BaseException:  # as libev's caller does: the hub knows which errors end what
             self.handle_error(timer, *sys.exc_info())
-        if not timer._sequence:
+        if not timer._order:
             timer.callback = timer.args = None
 
     # -- afterwards
@@ -383,13 +410,13 @@ class VirtualLoop(corecext.loop):  # type: ignore[misc]
         """From now on timers are libev's own. Those that wait are dropped: they never fire."""
         self._real = True
         self._idle_stop()
-        for _, _, sequence, timer in self._heap:
-            if timer._sequence == sequence:
-                timer._sequence = 0
-                if timer._ref:
+        for _, order, timer in self._heap:
+            if timer._order == order:
+                timer._order = 0
+                if isinstance(timer, _Sleeper) or timer._ref:
                     self._let_go()
         self._heap.clear()
-        self._live = 0
+        self._loose = 0
         self._holds.clear()
         self.update_now()
 

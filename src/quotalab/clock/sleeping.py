@@ -8,7 +8,7 @@ from typing import Any
 
 import gevent
 import gevent.hub
-from gevent.hub import get_hub, getcurrent
+from gevent.hub import get_hub
 
 from quotalab.clock.loop import VirtualLoop
 from quotalab.clock.timeline import LAST_NS
@@ -30,7 +30,7 @@ class LeanSleeps:
 
         def sleep(seconds: Any = 0, ref: bool = True) -> None:
             hub = get_hub()
-            if hub.loop is loop and 0 < seconds < _LAST_S and ref and getcurrent() is not hub:
+            if hub.loop is loop and 0 < seconds < _LAST_S and ref:
                 loop.sleep_ns(hub, int(seconds * 1_000_000_000 + 0.5) or 1)
             else:
                 stock(seconds, ref)
