@@ -129,10 +129,10 @@ class StandAlone:
         """Send bytes, and read until the other side closes."""
         parts = urlsplit(self.exports["ISSUER"])
         with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S) as connection:
-            connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
             answer = b""
-            with contextlib.suppress(ConnectionResetError):  # it closed with something still to read
+            with contextlib.suppress(OSError):  # it closed with something still to read, or to be sent
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
                 while part := connection.recv(65536):
                     answer += part
         return answer
