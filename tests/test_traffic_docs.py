@@ -54,6 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_every_command_of_the_page_works(folder: Path) -> None:
     """They leave what the page says that they write."""
     for name in (

@@ -51,6 +51,7 @@ def asked(file, line):
 """
 
 
+@pytest.mark.full
 def test_an_answer_takes_no_virtual_time(run, peer):
     """200 answers that take real time each, with timeouts of 1 s and a busy timer beside: all at once."""
     done = run(

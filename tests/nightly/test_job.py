@@ -126,6 +126,7 @@ def test_runs_of_a_job_that_was_killed_keep_the_next_one_out_until_they_have_end
     assert quotalab("nightly", "--out", "night/killed", cwd=workspace).returncode == 0
 
 
+@pytest.mark.full
 def test_a_disk_that_is_full_is_told_and_leaves_the_baseline_alone(workspace: Path) -> None:
     """Here no file may grow beyond 8 KB: one line, exit 2, and nothing half written that could be committed."""
     before = {path: path.read_bytes() for path in (workspace / "baselines").rglob("*") if path.is_file()}

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.full
 def test_every_change_that_is_planted_can_be_made() -> None:
     """The script says so before it runs anything, as the app that it changes goes on changing."""
     done = subprocess.run(

@@ -96,6 +96,7 @@ def test_every_example_of_the_page_runs_is_marked_and_repeats(run_once, fault: d
     assert ended.description["ledger_sha256"] == again.description["ledger_sha256"]
 
 
+@pytest.mark.full
 def test_an_outage_is_survived_by_an_app_that_waits(run_once) -> None:
     """Half of the calls of an hour are 503 with 30 s to wait: they are asked again, and none was charged."""
     ended = run(run_once, faults=(next(one for one in EXAMPLES if one["kind"] == "error"),))

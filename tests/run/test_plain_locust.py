@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "locust.md").read_text(encoding="utf-8")
 
@@ -77,6 +79,7 @@ def test_the_verdict_decides_the_exit_code(tmp_path: Path) -> None:
     assert (tmp_path / "out.html").is_file()
 
 
+@pytest.mark.full
 def test_the_command_of_the_page_is_as_it_says(tmp_path: Path) -> None:
     """A run that holds exits 0, with its folder named last before Locust's statistics."""
     command = re.search(r"```sh\nlocust (.*)\n```", PAGE)[1]

@@ -128,12 +128,10 @@ def test_ten_people_fit_into_the_test_phase(run_once) -> None:
 
 
 PROVIDERS = sorted(path.stem for path in (ROOT / "profiles" / "providers").glob("*.toml"))
-QUICK = ("xero",)  # tenants, and several limits at once
 
 
-@pytest.mark.parametrize(
-    "provider", [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in PROVIDERS]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_day_runs_against_every_bundled_provider(run_once, provider: str) -> None:
     """The same scenario and policy: no operation fails, nothing is refused, no call goes astray."""
     ended = run_once("--provider", provider, "--for", "11h")
@@ -277,6 +275,7 @@ def test_a_killed_run_loses_at_most_a_batch_and_says_that_it_was_cut(tmp_path: P
 # ---- the real clock, and plain Locust
 
 
+@pytest.mark.full
 def test_the_real_clock_runs_the_same_scenario(run_once) -> None:
     """--clock real takes the time that it takes, and is judged the same way."""
     # Without latency the first call comes after some 10 ms of work, however many wait for a CPU.

@@ -139,6 +139,7 @@ def test_each_call_bears_the_operation_that_sent_it(call: Any, tmp_path: Path, c
             assert row["started"] <= one["sent"] <= one["done"] <= row["ended"]
 
 
+@pytest.mark.full
 def test_sockets_link_as_memory_does(call: Any, tmp_path: Path) -> None:
     """The same operations, with as many calls each."""
     told = {

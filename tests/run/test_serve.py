@@ -351,6 +351,7 @@ def test_kill_9_leaves_a_folder_that_can_be_judged(stand, call) -> None:
     assert "This run was cut" in judged.out
 
 
+@pytest.mark.full
 def test_a_full_disk_ends_it_with_one_clear_line(tmp_path: Path) -> None:
     """What cannot be recorded is not served: exit 2, and the file is named."""
     command = [sys.executable, "-m", "quotalab", "sandbox", "--provider", "github", "--quiet"]
@@ -559,6 +560,7 @@ def redis(tmp_path: Path):
     one.kill()
 
 
+@pytest.mark.full
 def test_two_sandboxes_share_the_limits_of_one_provider(stand, redis, call) -> None:
     """What one admits the other counts; each folder says that it is a part, and is judged without a fault."""
     secret = "pass-9fQ2"

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from quotalab.ledger import read_ledger
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +93,7 @@ def test_tags_that_leave_no_task_are_refused(call, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.full
 def test_a_device_without_room_is_no_verdict(run_once) -> None:
     """A full disk under the output is exit 2, never the 1 that means FAIL."""
     folder = run_once("--for", "2h").folder

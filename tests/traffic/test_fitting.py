@@ -321,6 +321,7 @@ def reference(recorded_folder: Path, name: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("name", ["epa_1995_08_29", "erddap_voto_2024"])
+@pytest.mark.full
 def test_resampled_sessions_are_refused_as_often_as_the_traces(
     name: str, compared: Callable[[str], Comparison], recorded_folder: Path
 ) -> None:
