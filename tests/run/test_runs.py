@@ -124,28 +124,6 @@ def test_ten_people_fit_into_the_test_phase(run_once) -> None:
     assert ended.rule("QL501") == "PASS"
 
 
-# ---- other providers
-
-
-PROVIDERS = sorted(path.stem for path in (ROOT / "profiles" / "providers").glob("*.toml"))
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_day_runs_against_every_bundled_provider(run_once, provider: str) -> None:
-    """The same scenario and policy: no operation fails, nothing is refused, no call goes astray."""
-    ended = run_once("--provider", provider, "--for", "11h")
-    assert ended.code == 0, ended.err
-    assert ended.err == ""
-    tables = read_ledger(ended.folder)
-    outcomes = tables.operations.column("outcome").to_pylist()
-    assert outcomes.count("done") > 200
-    assert "failed" not in outcomes
-    calls = tables.calls.select(["kind", "route", "limit"]).to_pylist()
-    assert all(call["route"] is not None for call in calls if call["kind"] == "api")
-    assert all(call["limit"] is None for call in calls)
-
-
 # ---- overload
 
 
