@@ -360,9 +360,7 @@ def _play(
     listeners = RaisingListeners(heard.listen)
     environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
     environment.events.user_error.add_listener(raised.listen)
-    Futility(stage.clock, users, lambda: stage.sandbox.app_calls, _gives_up(stage)).listen_to(
-        environment.events
-    )
+    Futility(stage.clock, users, lambda: stage.sandbox.calls, _gives_up(stage)).listen_to(environment.events)
     # Without this Ctrl-C strikes whatever greenlet is running, and each prints what it was doing.
     interrupts = Interrupts(last_words)
     try:

@@ -172,6 +172,11 @@ class Sandbox:
         return self._calls.pop(operation, 0)
 
     @property
+    def calls(self) -> int:
+        """How many calls there have been, people's in their browsers included."""
+        return self._recorder.calls
+
+    @property
     def app_calls(self) -> int:
         """How many calls have come that were the app's, not a browser's."""
         return self._recorder.app_calls

@@ -28,6 +28,8 @@ class Recorder:
     """Writes calls and events; what must not be read is replaced by a hash under the run's own key."""
 
     def __init__(self, ledger: LedgerWriter, clock: Clock, entropy: Entropy) -> None:
+        self.calls = 0
+        """How many there have been, of whomever."""
         self.app_calls = 0
         """How many calls were the app's, not a browser's."""
         self._ledger = ledger
@@ -106,6 +108,7 @@ class Recorder:
         token_at: str | None = None,
     ) -> int:
         """Append a call; `token` is a mark, `fault` the names of the planted faults that touched it."""
+        self.calls += 1
         if actor == "app":
             self.app_calls += 1
         return self._ledger.call(
