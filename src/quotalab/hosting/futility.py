@@ -20,10 +20,10 @@ class Futility:
     """Tells when going on would prove nothing, because Locust would repeat it to the end.
 
     Every operation up to then has failed, or its task raised outside of any; and the latest of them cost not
-    one call: ten for each person (100 at least) over a minute of the run's time, or a hundred for each in less.
-    An operation that is done, stale or declined ends the watch: something goes, and the rules judge it. `calls`
-    is how many calls there have been, of the app's or of people whom it sent to the provider; `tell` is told,
-    once, how many failures there were, how many of them cost no call, and the last one.
+    one call: ten for each person (100 at least) over a minute of the run's time, or a hundred for each in
+    less. An operation that is done, stale or declined ends the watch: something goes, and the rules judge it.
+    `calls` is how many calls there have been, of the app's or of people whom it sent to the provider; `tell`
+    is told, once, how many failures there were, how many of them cost no call, and the last one.
     """
 
     def __init__(
